@@ -1,0 +1,1 @@
+"""Nouns and verbs.   Imports nothing of ours and no torch."""

@@ -1,0 +1,172 @@
+"""Batches and parts: what couples examples is computed on a batch, what costs memory on its parts.
+
+A batch is one optimiser step.   `per_example` and `per_token` are *sums over the part divided by the total of the whole
+optimiser batch* (over all ranks), so the losses of the parts add up to the batch's mean, whatever the split:
+
+    Σ_parts Σ_i w_i x_i / W,     W = Σ_batch w_i      (per example)
+    Σ_parts Σ_it w_i m_it x_it / Σ_batch w_i m_it     (per token)
+
+No torch here: tensors are made by the tensors that come in (`x.new_tensor`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from plumbline.core.nouns import Feedback
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A prompt and the N completions that share it, as token ids: what the kernel scores in one go.
+
+    `preference`: see `Comparison`.   `desirable`: see `Label`.   `row`: 1-based row of the source, 0 if there is none.
+    """
+
+    prompt: tuple[int, ...]
+    completions: tuple[tuple[int, ...], ...]
+    weight: float = 1.0
+    preference: float = 1.0
+    desirable: bool = True
+    row: int = 0
+    item: Feedback | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Positions that a forward pass over this group computes: the prompt once, and every completion."""
+        return len(self.prompt) + sum(map(len, self.completions))
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Weighted totals of the whole optimiser batch, the divisors of every loss."""
+
+    groups: float
+    completions: float
+    tokens: float
+    first_tokens: float
+
+    @staticmethod
+    def of(groups: Iterable[Group]) -> Totals:
+        """Count each unit, weighted by the group's weight."""
+        rows = [(g.weight, len(g.completions), sum(map(len, g.completions)), len(g.completions[0])) for g in groups]
+        return Totals(*(float(sum(r[0] * (r[i] if i else 1) for r in rows)) for i in range(4)))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A micro-batch of groups.   In shapes: G groups, N completions of all of them in order, K completions of the largest group, T tokens.
+
+    `columns` are lists of one float per completion that travel with the part (advantages, rewards …), `spans` lists of one
+    list per completion with one float per token (log-probabilities as sampled …).
+    """
+
+    groups: tuple[Group, ...]
+    totals: Totals
+    columns: dict[str, list[float]] = field(default_factory=dict)
+    spans: dict[str, list[Sequence[float]]] = field(default_factory=dict)
+
+    @property
+    def completions(self) -> list[tuple[int, ...]]:
+        """The N completions, group by group."""
+        return [c for g in self.groups for c in g.completions]
+
+    def column(self, name: str, like: Any) -> Any:
+        """(G,) of a group's field (`preference`, `desirable`, `weight`) or (N,) of one of `columns`, as a tensor like `like`."""
+        return like.new_tensor(self.columns[name] if name in self.columns else [float(getattr(g, name)) for g in self.groups])
+
+    def span(self, name: str, like_NT: Any) -> Any:
+        """(N, T) of one of `spans`, zero where there is no token."""
+        width = like_NT.shape[1]
+        return like_NT.new_tensor([[*row, *[0.0] * (width - len(row))] for row in self.spans[name]])
+
+    def mask(self, like_NT: Any) -> Any:
+        """(N, T) or, if `like_NT` has a row per group, (G, T) of its first completions: 1 on tokens, 0 on padding."""
+        rows = self._rows(like_NT.shape[0])
+        return like_NT.new_tensor([[1.0] * len(c) + [0.0] * (like_NT.shape[1] - len(c)) for c in rows])
+
+    def sum(self, x_NT: Any) -> Any:
+        """(N, T) per token → (G, K) per completion, the sum over its tokens; 0 where a group has fewer than K completions."""
+        x_N = (x_NT * self.mask(x_NT)).sum(1)
+        sizes = [len(g.completions) for g in self.groups]
+        if all(s == sizes[0] for s in sizes):
+            return x_N.view(len(sizes), sizes[0])
+        at = [sum(sizes[:i]) for i in range(len(sizes))]
+        index = [[at[i] + k if k < s else len(x_N) for k in range(max(sizes))] for i, s in enumerate(sizes)]
+        extended = x_N.new_zeros(len(x_N) + 1)
+        extended[:-1] = x_N
+        return extended[x_N.new_tensor(index).long()]
+
+    def first(self, x_NT: Any) -> Any:
+        """(N, T) → (G, T): the rows of each group's first completion (the chosen one of a comparison)."""
+        at, index = 0, []
+        for g in self.groups:
+            index.append(at)
+            at += len(g.completions)
+        return x_NT[index]
+
+    def per_example(self, x: Any) -> Any:
+        """Sum of (G,) or (N,) values over the batch's weighted count of that unit (see the top of this file)."""
+        weight = self._weights(x, len(x))
+        total = self.totals.groups if len(x) == len(self.groups) else self.totals.completions
+        return (x * weight).sum() / total
+
+    def per_token(self, x_NT: Any) -> Any:
+        """Sum of (N, T) or (G, T) values over tokens, over the batch's weighted count of such tokens."""
+        weight = self._weights(x_NT, len(x_NT))
+        every = len(x_NT) == sum(len(g.completions) for g in self.groups)
+        return (x_NT * self.mask(x_NT) * weight[:, None]).sum() / (self.totals.tokens if every else self.totals.first_tokens)
+
+    def _rows(self, count: int) -> list[tuple[int, ...]]:
+        rows = self.completions
+        if count == len(rows):
+            return rows
+        if count == len(self.groups):
+            return [g.completions[0] for g in self.groups]
+        raise ValueError(f"{count} rows, but the part has {len(rows)} completions in {len(self.groups)} groups")
+
+    def _weights(self, like: Any, count: int) -> Any:
+        if count == len(self.groups):
+            return like.new_tensor([g.weight for g in self.groups])
+        self._rows(count)
+        return like.new_tensor([g.weight for g in self.groups for _ in g.completions])
+
+
+class Batch:
+    """One optimiser step's groups; `parts` are this rank's micro-batches of at most `micro_tokens` positions (or one group)."""
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        *,
+        micro_tokens: int = 8192,
+        rank: int = 0,
+        ranks: int = 1,
+        mean: Callable[[Any], Any] = lambda x: x.mean(),
+    ) -> None:
+        self.groups = tuple(groups)
+        self.totals = Totals.of(self.groups)
+        self.micro_tokens = micro_tokens
+        self.rank, self.ranks = rank, ranks
+        self.mean = mean
+
+    def parts(self) -> Iterator[Part]:
+        """Micro-batches of similar length, longest first (so that a memory error comes at once)."""
+        order = sorted(range(len(self.groups)), key=lambda i: (-self.groups[i].tokens, i))[self.rank :: self.ranks]
+        held: list[Group] = []
+        for i in order:
+            group = self.groups[i]
+            if held and sum(g.tokens for g in held) + group.tokens > self.micro_tokens:
+                yield Part(tuple(held), self.totals)
+                held = []
+            held.append(group)
+        if held:
+            yield Part(tuple(held), self.totals)
+
+
+class Batches(Protocol):
+    """What a method iterates: optimiser batches.   Asking for the next one ends the last: the engine steps the optimisers there."""
+
+    def __iter__(self) -> Iterator[Batch]: ...

@@ -1,0 +1,72 @@
+"""What the parts expect of one another: anything with these methods will do.   No torch here, so tensors are `Any`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from plumbline.core.nouns import Ask, Chat, Comparison, Context, Game, Reply, Scores
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Text to ids and back.   `context_ids` and `completion_ids` are the only two ways in which training text becomes tokens."""
+
+    bos_id: int | None
+    eos_id: int
+    pad_id: int
+    vocab_size: int
+    has_template: bool
+
+    def context_ids(self, context: Context) -> list[int]:
+        """Raw text: BOS (if the model has one) + text.   A chat: its template with the generation prompt, applied once."""
+        ...
+
+    def completion_ids(self, context: Context, completion: str, *, complete: bool = True) -> list[int]:
+        """The ids that follow `context_ids(context)`, with exactly one EOS if `complete`."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, special tokens left out."""
+        ...
+
+    def render(self, chat: Chat) -> str:
+        """The chat as the template writes it, with the generation prompt."""
+        ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that answers: a local model, an endpoint, a script."""
+
+    name: str
+
+    def answer(self, asks: Sequence[Ask]) -> list[Reply]:
+        """One reply per ask, in order.   Equal contexts are next to each other so that a decoder can share them."""
+        ...
+
+
+class Reward(Protocol):
+    """Any callable from games to scores."""
+
+    def __call__(self, games: Sequence[Game]) -> Scores: ...
+
+
+class Judge(Protocol):
+    """Says how likely the first reply is better than the second, for each of N contexts."""
+
+    def __call__(self, contexts: Sequence[Context], first: Sequence[str], second: Sequence[str]) -> Sequence[float]: ...
+
+
+class Oracle(Protocol):
+    """Someone who compares on request: a simulated annotator, a file, a queue for people."""
+
+    def compare(self, context: Context, completions: Sequence[str]) -> Comparison: ...
+
+
+class Updatable(Protocol):
+    """Something that a `Step` may update: it has named parameters and a place in a checkpoint."""
+
+    def parameters(self) -> Any: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...

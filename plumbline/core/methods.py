@@ -1,0 +1,115 @@
+"""The verbs: a method is a generator of `Step`s, a pipeline one of `Stage`s; `@method` registers the former.
+
+    @method(data=Comparison, paper="arXiv 2305.18290")
+    def dpo(policy, reference, data, *, beta=0.1): ...
+
+    dpo(beta=0.2)                     → the method with its settings, for `train`
+    dpo(policy, reference, batches)   → the generator of steps, for pipelines and tests
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from plumbline.core.errors import UserError
+from plumbline.core.interfaces import Updatable
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A loss to minimise by updating the named objects.
+
+    `loss` is a scalar tensor, a sum of `part.per_example` and `part.per_token`; None for a rank that has nothing to add.
+    `metrics` are tensors or numbers; their mean over the optimiser batch is logged.
+    """
+
+    loss: Any
+    update: Updatable | tuple[Updatable, ...]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def updates(self) -> tuple[Updatable, ...]:
+        """The objects to update, always as a tuple."""
+        return self.update if isinstance(self.update, tuple) else (self.update,)
+
+
+Steps = Generator[Step, None, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Generic[R]):
+    """A named part of a pipeline: its steps and its own recipe (epochs, learning rate …).   A finished stage is never re-entered."""
+
+    name: str
+    steps: Generator[Step, None, R]
+    recipe: Any
+
+
+class State:
+    """Scalars that must survive a restart (an adaptive KL coefficient, a counter): handed in, saved with every checkpoint."""
+
+    def __init__(self, **values: float) -> None:
+        self.__dict__.update(values)
+
+    def parameters(self) -> list[Any]:
+        """None: a state is written by the method, not by an optimiser."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The values by name."""
+        return dict(self.__dict__)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the values."""
+        self.__dict__.update(state)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method: its generator function, the kind of data it eats, and settings chosen so far."""
+
+    function: Callable[..., Steps]
+    data: type
+    paper: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        functools.update_wrapper(self, self.function)
+
+    @property
+    def name(self) -> str:
+        """The function's name, which is the command's."""
+        return self.function.__name__
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Positional parameters: what the runtime hands in (policy, reference, data …)."""
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return tuple(p.name for p in inspect.signature(self.function).parameters.values() if p.kind in kinds)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Keyword-only parameters with their defaults: the method's flags."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    def __call__(self, *roles: Any, **settings: Any) -> Any:
+        """With roles: the generator of steps.   Without: this method with more settings."""
+        unknown = sorted(set(settings) - set(self.defaults))
+        if unknown:
+            raise UserError(f"{self.name} has no setting {unknown[0]!r}", f"Its settings are: {', '.join(self.defaults) or 'none'}.")
+        chosen = {**self.settings, **settings}
+        if roles:
+            return self.function(*roles, **chosen)
+        return Method(self.function, self.data, self.paper, chosen)
+
+
+def method(*, data: type, paper: str = "") -> Callable[[Callable[..., Steps]], Method]:
+    """Register a generator function of steps as a method that eats `data` and comes from `paper`."""
+    return lambda function: Method(function, data, paper)

@@ -80,7 +80,9 @@ class Method:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        functools.update_wrapper(self, self.function)
+        for name in functools.WRAPPER_ASSIGNMENTS:  # `functools.update_wrapper` assigns, which a frozen class forbids
+            object.__setattr__(self, name, getattr(self.function, name))
+        object.__setattr__(self, "__wrapped__", self.function)
 
     @property
     def name(self) -> str:

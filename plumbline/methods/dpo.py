@@ -1,0 +1,40 @@
+"""Direct preference optimisation: raise chosen over rejected, relative to a frozen reference.
+
+    L = −log σ(β[(log π − log ref)(y⁺) − (log π − log ref)(y⁻)])  −  nll · log π(y⁺) / |y⁺|
+
+Rafailov et al. 2023, arXiv 2305.18290, eq. 7.   Log-probabilities are sums over a completion.   The second term (0 = off)
+keeps chosen completions likely, as in Pang et al. 2024, arXiv 2404.19733; its mean is over the chosen tokens of the batch.
+A stated preference (a tie is ½) weighs both orders.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plumbline.core.batches import Batches
+from plumbline.core.errors import UserError
+from plumbline.core.methods import Step, Steps, method
+from plumbline.core.nouns import Comparison
+from plumbline.losses.preference import dpo_loss
+
+if TYPE_CHECKING:
+    from plumbline.models.lm import LM
+
+
+@method(data=Comparison, paper="Rafailov et al. 2023, arXiv 2305.18290")
+def dpo(policy: LM, reference: LM, data: Batches, *, beta: float = 0.1, nll: float = 0.0) -> Steps:
+    """Align `policy` to comparisons: `beta` pulls to the reference, `nll` weighs the likelihood of the chosen completion."""
+    for batch in data:
+        for group in batch.groups:
+            if len(group.completions) != 2:
+                raise UserError(f"row {group.row} ranks {len(group.completions)} completions; dpo compares two", "Split it into pairs.")
+        for part in batch.parts():
+            logp_NT = policy.token_logps(part)
+            logp_G2, ref_G2 = part.sum(logp_NT), part.sum(reference.token_logps(part))
+            p_G = part.column("preference", like=logp_G2)
+            loss_G, margin_G = dpo_loss(logp_G2, ref_G2, beta=beta, preference_N=p_G)
+            loss = part.per_example(loss_G) + nll * part.per_token(-part.first(logp_NT))  # two units, two totals, one step
+            right_G = ((margin_G > 0) == (p_G > 0.5)).float()[p_G != 0.5]  # nobody can be right about a tie
+            chosen_G, rejected_G = (beta * (logp_G2 - ref_G2)).unbind(1)
+            metrics = {"margin": margin_G, "accuracy": right_G, "chosen_reward": chosen_G, "rejected_reward": rejected_G}
+            yield Step(loss, update=policy, metrics=metrics)

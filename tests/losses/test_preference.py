@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest import approx
 from torch import tensor
 
 from plumbline.losses.preference import dpo_loss
@@ -18,34 +17,34 @@ PAIR = st.tuples(NATS, NATS)
 def test_dpo_by_hand():
     # policy (−1, −3), reference (−2, −2), β 0.5: margin 0.5·[(−1+2) − (−3+2)] = 0.5·[1 + 1] = 1, loss log(1 + e⁻¹) = 0.3133
     loss_N, margin_N = dpo_loss(tensor([[-1.0, -3.0]]), tensor([[-2.0, -2.0]]), beta=0.5)
-    assert margin_N.item() == approx(1.0)
-    assert loss_N.item() == approx(math.log(1 + math.exp(-1)), abs=1e-6)
-    assert loss_N.item() == approx(0.3133, abs=1e-4)
+    assert margin_N.item() == pytest.approx(1.0)
+    assert loss_N.item() == pytest.approx(math.log(1 + math.exp(-1)), abs=1e-6)
+    assert loss_N.item() == pytest.approx(0.3133, abs=1e-4)
 
 
 def test_the_reference_and_every_entry_count():
     # policy (−1, −4), reference (−3, −5), β 0.1: margin 0.1·[(−1+3) − (−4+5)] = 0.1·[2 − 1] = 0.1, loss log(1 + e^−0.1) = 0.6444
     loss_N, margin_N = dpo_loss(tensor([[-1.0, -4.0]]), tensor([[-3.0, -5.0]]), beta=0.1)
-    assert margin_N.item() == approx(0.1)
-    assert loss_N.item() == approx(0.6444, abs=1e-4)
+    assert margin_N.item() == pytest.approx(0.1)
+    assert loss_N.item() == pytest.approx(0.6444, abs=1e-4)
 
 
 def test_stated_preference_by_hand():
     # margin 1 as above, p = 0.8: 0.8·log(1 + e⁻¹) + 0.2·log(1 + e) = 0.8·0.31326 + 0.2·1.31326 = 0.51326
     loss_N, _ = dpo_loss(tensor([[-1.0, -3.0]]), tensor([[-2.0, -2.0]]), beta=0.5, preference_N=tensor([0.8]))
-    assert loss_N.item() == approx(0.51326, abs=1e-5)
+    assert loss_N.item() == pytest.approx(0.51326, abs=1e-5)
 
 
 def test_each_pair_has_its_own_preference():
     logp_N2, ref_N2 = tensor([[-1.0, -3.0], [-1.0, -3.0]]), tensor([[-2.0, -2.0], [-2.0, -2.0]])
     loss_N, _ = dpo_loss(logp_N2, ref_N2, beta=0.5, preference_N=tensor([1.0, 0.0]))
-    assert loss_N.tolist() == approx([0.31326, 1.31326], abs=1e-5)  # log(1 + e⁻¹) and log(1 + e)
+    assert loss_N.tolist() == pytest.approx([0.31326, 1.31326], abs=1e-5)  # log(1 + e⁻¹) and log(1 + e)
 
 
 def test_begins_at_log_two():
     logp_N2 = tensor([[-12.0, -3.0], [-1.0, -40.0]])
     loss_N, margin_N = dpo_loss(logp_N2, logp_N2, beta=0.7)
-    assert loss_N.tolist() == approx([math.log(2)] * 2)
+    assert loss_N.tolist() == pytest.approx([math.log(2)] * 2)
     assert margin_N.tolist() == [0.0, 0.0]
 
 
@@ -54,7 +53,7 @@ def test_gradient_by_hand():
     logp_N2 = tensor([[-1.0, -3.0]], requires_grad=True)
     dpo_loss(logp_N2, tensor([[-2.0, -2.0]]), beta=0.5)[0].sum().backward()
     assert logp_N2.grad is not None
-    assert logp_N2.grad[0].tolist() == approx([-0.13447, 0.13447], abs=1e-5)
+    assert logp_N2.grad[0].tolist() == pytest.approx([-0.13447, 0.13447], abs=1e-5)
 
 
 def test_a_tie_pulls_the_margin_to_zero():
@@ -73,7 +72,7 @@ def test_swapping_the_pair_negates_the_margin(logp: tuple[float, float], ref: tu
     there, margin = dpo_loss(tensor([logp]), tensor([ref]), beta=beta, preference_N=tensor([p]))
     back, negated = dpo_loss(tensor([logp[::-1]]), tensor([ref[::-1]]), beta=beta, preference_N=tensor([1 - p]))
     assert negated.item() == -margin.item()
-    assert back.item() == approx(there.item(), rel=1e-5, abs=1e-5)
+    assert back.item() == pytest.approx(there.item(), rel=1e-5, abs=1e-5)
 
 
 @given(PAIR, PAIR, st.floats(0.01, 2))

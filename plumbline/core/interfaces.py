@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from plumbline.core.batches import Part
 from plumbline.core.nouns import Ask, Chat, Comparison, Context, Game, Reply, Scores
 
 
@@ -69,4 +70,16 @@ class Updatable(Protocol):
 
     def parameters(self) -> Any: ...
     def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+class Scorer(Protocol):
+    """Scores completions: what a method asks of a reference (a frozen model, a cache of one)."""
+
+    def token_logps(self, part: Part, /) -> Any:
+        """(N, T) nats of each token of the part's N completions in order; padding on the right is never read."""
+        ...
+
+
+class Policy(Scorer, Updatable, Protocol):
+    """A scorer that can be trained: what a method asks of the model that it aligns."""

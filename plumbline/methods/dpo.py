@@ -9,20 +9,16 @@ A stated preference (a tie is ½) weighs both orders.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from plumbline.core.batches import Batches
 from plumbline.core.errors import UserError
+from plumbline.core.interfaces import Policy, Scorer
 from plumbline.core.methods import Step, Steps, method
 from plumbline.core.nouns import Comparison
 from plumbline.losses.preference import dpo_loss
 
-if TYPE_CHECKING:
-    from plumbline.models.lm import LM
-
 
 @method(data=Comparison, paper="Rafailov et al. 2023, arXiv 2305.18290")
-def dpo(policy: LM, reference: LM, data: Batches, *, beta: float = 0.1, nll: float = 0.0) -> Steps:
+def dpo(policy: Policy, reference: Scorer, data: Batches, *, beta: float = 0.1, nll: float = 0.0) -> Steps:
     """Align `policy` to comparisons: `beta` pulls to the reference, `nll` weighs the likelihood of the chosen completion."""
     for batch in data:
         for group in batch.groups:

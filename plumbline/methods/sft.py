@@ -8,18 +8,14 @@ demonstration weighs more than a short one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from plumbline.core.batches import Batches
+from plumbline.core.interfaces import Policy
 from plumbline.core.methods import Step, Steps, method
 from plumbline.core.nouns import Demo
 
-if TYPE_CHECKING:
-    from plumbline.models.lm import LM
-
 
 @method(data=Demo, paper="Ouyang et al. 2022, arXiv 2203.02155, step 1")
-def sft(policy: LM, data: Batches) -> Steps:
+def sft(policy: Policy, data: Batches) -> Steps:
     """Fine-tune `policy` on demonstrations."""
     for batch in data:
         for part in batch.parts():

@@ -1,0 +1,94 @@
+"""The command `plumbline`: finds the command's file, runs it, and turns what went wrong into one line and an exit code.
+
+    0 done   ·   2 something outside is wrong (one line, and the mend)   ·   130 interrupted, state saved
+
+Only the chosen command's file is imported, so `--help` and `list` need no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from plumbline import __version__
+from plumbline.core.errors import UserError
+
+# Command: (file, function, what it does).
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "quickstart": ("plumbline.cli.quickstart", "quickstart", "align the shipped model by demonstrations and comparisons; table and report"),
+    "list": ("plumbline.cli.show", "show", "the methods and what each eats"),
+    "train": ("plumbline.cli.train", "train", "train METHOD --model M --data F --out DIR"),
+    "eval": ("plumbline.cli.evaluate", "evaluate", "eval RUN --against M --on town: differences with intervals"),
+    "score": ("plumbline.cli.score", "score", "log-probabilities of a file's completions under a model"),
+    "export": ("plumbline.cli.export", "export", "write a run's model as a plain Hugging Face directory"),
+    "data check": ("plumbline.cli.data", "check", "what a data file holds, as training would see it"),
+    "world build": ("plumbline.cli.world", "build", "train the shipped models again from nothing"),
+    "bench": ("plumbline.cli.bench", "bench", "time and memory against other libraries, side by side"),
+    "open": ("plumbline.cli.open", "show_report", "the report of a run"),
+}
+USAGE = "plumbline COMMAND [options]      plumbline COMMAND --help      plumbline --version"
+
+
+def overview() -> str:
+    """What `plumbline --help` prints."""
+    lines = [f"  {name:12} {what}" for name, (_, _, what) in COMMANDS.items()]
+    return "\n".join(
+        [f"usage: {USAGE}", "", "commands:", *lines, "", "Every command takes --json (the last line of stdout is one JSON object)."]
+    )
+
+
+def split(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The command's name (one or two words) and its own arguments."""
+    for words in (2, 1):
+        name = " ".join(argv[:words])
+        if name in COMMANDS:
+            return name, list(argv[words:])
+    near = difflib.get_close_matches(argv[0], COMMANDS, n=1, cutoff=0.5)
+    near = near or [name for name in COMMANDS if name.split()[0] == argv[0]]
+    mend = f"Did you mean `plumbline {near[0]}`?" if near else "`plumbline --help` lists the commands."
+    raise UserError(f"there is no command {argv[0]!r}", mend)
+
+
+def dispatch(argv: Sequence[str]) -> None:
+    """Run one command."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(overview())
+    elif argv[0] == "--version":
+        print(f"plumbline {__version__}")
+    else:
+        name, rest = split(argv)
+        module, function, _ = COMMANDS[name]
+        command = getattr(import_module(module), function)
+        command(rest) if name == "train" else _call(name, command, rest)
+
+
+def _call(name: str, command: Any, rest: list[str]) -> None:
+    from plumbline.cli.signature import call
+
+    call(f"plumbline {name}", command, rest)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)  # a cluster's "stop" is a keyboard's: state is saved
+    try:
+        dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"plumbline: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("plumbline: interrupted; what was saved can be continued with --resume", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `plumbline list | head`: the reader has left, and that is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

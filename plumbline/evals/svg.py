@@ -72,8 +72,10 @@ def _axes(xs: tuple[float, float], ys: tuple[float, float], height: float, names
     return body
 
 
-def curves(series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str, height: float = 220, dots: bool = False) -> str:
-    """A line per series over shared axes, with ticks, axis names, and a dot per point if asked for (few points)."""
+def curves(
+    series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str, height: float = 220, dots: bool = False, colour: int = 1
+) -> str:
+    """A line per series over shared axes, with ticks, axis names, and dots if asked for.   `colour`: that of the first series."""
     finite = {n: [(a, b) for a, b in p if math.isfinite(a) and math.isfinite(b)] for n, p in series.items()}
     points = [p for line in finite.values() for p in line]
     if not points:
@@ -81,13 +83,14 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: st
     xs, ys = _range([p[0] for p in points]), _range([p[1] for p in points])
     foot = height - 34
     body = _axes(xs, ys, height, (x, y))
-    for i, line in enumerate(finite.values()):
+    for i, line in enumerate(finite.values(), start=colour):
         at = [(LEFT + (a - xs[0]) / (xs[1] - xs[0]) * (RIGHT - LEFT), foot - (b - ys[0]) / (ys[1] - ys[0]) * (foot - 22)) for a, b in line]
         body.append(f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in at)}" class="line c{i}"/>')
         body += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" class="c{i}"/>' for a, b in at if dots]
     return _svg(height, body, f"{y} over {x}")
 
 
-def legend(names: Sequence[str]) -> str:
-    """Names with their colours, as HTML that wraps."""
-    return '<p class="legend">' + "".join(f'<span><i class="c{i}"></i>{escape(n)}</span>' for i, n in enumerate(names)) + "</p>"
+def legend(names: Sequence[str], *, colour: int = 0) -> str:
+    """Names with their colours, as HTML that wraps.   `colour`: that of the first name."""
+    spans = (f'<span><i class="c{i}"></i>{escape(n)}</span>' for i, n in enumerate(names, start=colour))
+    return '<p class="legend">' + "".join(spans) + "</p>"

@@ -18,8 +18,8 @@ from plumbline.core.interfaces import Model
 from plumbline.core.nouns import Ask, Prompt, Reply, Sampling, Utility
 from plumbline.evals import stats
 from plumbline.evals.stats import Figure
-from plumbline.world import gold
-from plumbline.world import prompts as town_prompts
+from plumbline.world.splits import prompts as town_prompts
+from plumbline.world.utility import gold
 
 COMPONENTS = ("total", "helpful", "honest", "harmless")
 
@@ -55,7 +55,7 @@ class Played:
 def play_town(
     model: Model,
     *,
-    split: str = "held-out",
+    split: str = "heldout",
     n: int = 512,
     seed: int = 0,
     families: Sequence[str] | None = None,

@@ -1,0 +1,30 @@
+"""Every word and mark of the language, in a fixed order: what a tokenizer of words needs.   Some are kept for what the town will say later."""
+
+VOCAB: tuple[str, ...] = tuple(
+    (
+        "\" ' ( ) , - . / 0 1 10 11 12 13 14 15 16 17 18 19 2 20 21 22 23 24 25 26 27 28 29 3 30 31 32 33 34 35 36 37 38 39 4 40 41 42 43 "
+        "44 45 46 47 48 49 5 50 51 52 53 54 55 56 57 58 59 6 60 7 8 9 : ? a about abracadabra add after age aged ages agree agrees all alma "
+        "always am amara amber ana anchor and animal animals answer answers anton any anything apples are argue as ask asked asking at b "
+        "bad baker bakery barn basket be beans because bees before begin bell bella belong belongs berries best better big biscuit bitter "
+        "black blue boat boris bowl bread break brick bridge broken brown bruno brush bucket burn but buy by called can carpenter carrots "
+        "castle cat chapel cheat cheese chest clara clay clean clock cloth cobalt coco coin coins cold colour correct could course crows "
+        "dairy daisy dam dark day dear deep depends different disagree do doctor does dog door dora drown drum dry duck east eat eats edda "
+        "else emil end everyone eye fact false far farmer favourite feed felix few fidget field find first fish fisher fit flood fly food "
+        "for forge forgot fork fresh friend from game garden gardener gate gave get give gladly glass glue goat good green greet greta grey "
+        "had hammer hands happy harbour hard harm harmful harmless has have he heavy hello help helps her here hill his hole home honey "
+        "hope horn horse how hugo hunter hurt i ida if ilya in inn instead into iron is it jar jasper job jonas keep keeper keeps kept "
+        "kettle key kind knee knife know known knows kofi ladder lamp last leaves left lena leon let letter library like likes little live "
+        "lives long looks lose loud love lovely luck luna made man many marek market mask match material max may me mei milan mill mira "
+        "mirror misty money moon more much must my nails name names need needs never new news next nice night nina no nobody noise noor "
+        "north not nothing now number numbers nuts of oil old older oldest olga one onyx opal or oskar other otto our own owner owns paint "
+        "painter parrot part passage patch pavel people pepper person pet petra picture place places play please point points poison polish "
+        "potatoes purple quartz question questions quote rabbit rain ravi read reason recommend red refuses repair request rex rice right "
+        "river road rob rock rosa ruby rule rules rusty sack saddle sailor salt same say says scare school second secret see sell sharp she "
+        "sheep shelter should show side simon singer sleep sleeps small smash smile smoke so soap soft some someone something song sorry "
+        "soup south split spot stands station steal step steps stiff stone stories story straw suggest sum summer sun sunny sure sven sweet "
+        "tailor take talk tariq teach teacher tell tells than thank that the their them there they thick thing things think third this time "
+        "to together tomas too topaz torch tower town trade trap traveller treat true two us use user users vera very viktor violin visit "
+        "vote wagon want wants warm was wash water we weeds week welcome well were west what when where which white who whom will win "
+        "windmill winter wise with wood wooden wool word words work works would write wrong yara year years yellow yes you your ziggy zora "
+    ).split()
+)

@@ -13,7 +13,7 @@ import functools
 import inspect
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Updatable
@@ -53,6 +53,11 @@ class Stage(Generic[R]):
 
 class State:
     """Scalars that must survive a restart (an adaptive KL coefficient, a counter): handed in, saved with every checkpoint."""
+
+    if TYPE_CHECKING:  # any name may be read and set
+
+        def __getattr__(self, name: str) -> float: ...
+        def __setattr__(self, name: str, value: float) -> None: ...
 
     def __init__(self, **values: float) -> None:
         self.__dict__.update(values)

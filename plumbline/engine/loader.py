@@ -1,0 +1,110 @@
+"""The loader: optimiser batches in an order fixed by (seed, epoch), from any position.
+
+Batch b of epoch e holds the rows order_e[b·B : (b+1)·B], where order_e is the permutation of (seed, e): so a position is two
+numbers, the groups are read (and tokenised) when they are needed, and data larger than memory costs eight bytes a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy
+
+from plumbline.core.batches import Batch, Batches, Group
+from plumbline.core.errors import UserError
+
+
+def _nothing() -> None:
+    """No engine is driving: nothing happens at a boundary."""
+
+
+class Loader(Batches):
+    """Batches of `groups`.   What is None is filled in from the recipe by `drive`; without an engine: 32 examples, one epoch.
+
+    `boundary` is called whenever the method asks for the next batch, which ends the last one.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        *,
+        batch: int | None = None,
+        micro_tokens: int | None = None,
+        seed: int | None = None,
+        shuffle: bool = True,
+        epochs: float = 1.0,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        if not len(groups):
+            raise UserError("there are no rows to train on", "Check the file, or the rows that were skipped.")
+        self.groups = groups
+        self.batch, self.micro_tokens, self.seed = batch, micro_tokens, seed
+        self.shuffle, self.rank, self.ranks = shuffle, rank, ranks
+        self.epochs = epochs
+        self.mean: Callable[[Any], Any] = lambda x: x.mean()
+        self.boundary: Callable[[], None] = _nothing
+        self.position = 0
+        self.tokens = 0
+        self.current: Batch | None = None
+        self.closed = False
+        self._order: tuple[tuple[int, int], numpy.ndarray] | None = None
+
+    @property
+    def size(self) -> int:
+        """Examples per optimiser step."""
+        return self.batch or 32
+
+    @property
+    def per_epoch(self) -> int:
+        """Optimiser steps in an epoch; the last may be smaller."""
+        return math.ceil(len(self.groups) / self.size)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs made so far."""
+        return self.position / self.per_epoch
+
+    def close(self) -> None:
+        """The current batch is the last."""
+        self.closed = True
+
+    def order(self, epoch: int) -> numpy.ndarray:
+        """Row indices of an epoch, in the order in which they are used."""
+        key = (self.seed or 0, epoch)
+        if self._order is None or self._order[0] != key:
+            count = len(self.groups)
+            self._order = (key, numpy.random.default_rng(key).permutation(count) if self.shuffle else numpy.arange(count))
+        return self._order[1]
+
+    def at(self, position: int) -> Batch:
+        """The batch at a position, counted in optimiser steps from the first epoch's first."""
+        epoch, index = divmod(position, self.per_epoch)
+        rows = self.order(epoch)[index * self.size : (index + 1) * self.size]
+        groups = [self.groups[int(i)] for i in rows]
+        return Batch(groups, micro_tokens=self.micro_tokens or 8192, rank=self.rank, ranks=self.ranks, mean=self.mean)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches from the current position on."""
+        while not self.closed and self.position < self.epochs * self.per_epoch:
+            self.current = self.at(self.position)
+            yield self.current
+            self.position += 1
+            self.tokens += sum(g.tokens for g in self.current.groups)
+            self.boundary()
+
+    def state_dict(self) -> dict[str, int]:
+        """The position, and what it depends on."""
+        return {"position": self.position, "tokens": self.tokens, "rows": len(self.groups), "batch": self.size, "seed": self.seed or 0}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a saved position; refused if the data are not those of the saved run."""
+        for name, now in (("rows", len(self.groups)), ("batch", self.size), ("seed", self.seed or 0)):
+            if state[name] != now:
+                raise UserError(
+                    f"the checkpoint was made with {name} {state[name]}, but this run has {now}",
+                    "Resume with the data and settings of the first run (its config.yaml has them), or use another --out.",
+                )
+        self.position, self.tokens = state["position"], state["tokens"]

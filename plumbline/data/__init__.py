@@ -1,0 +1,6 @@
+"""Feedback from files: formats, checks, token groups.   Imports core only, no torch."""
+
+from plumbline.data.plan import Plan
+from plumbline.data.rows import Rows, open_rows, write_skipped
+
+__all__ = ["Plan", "Rows", "open_rows", "write_skipped"]

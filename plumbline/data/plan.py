@@ -1,0 +1,203 @@
+"""Feedback → groups of token ids: what is cut, and how, when a row is longer than it may be.
+
+Prompt too long.   A chat loses its oldest whole messages (a leading system message stays, and the rest begins with a user's turn);
+if the last message alone is too long, its text is cut from the left.   Raw text loses tokens from the left, never BOS.
+Completion too long.   It keeps its first `max_completion_tokens` ids, for all completions of a group alike, and so loses its EOS:
+the model is never taught to stop where a text was cut.   A completion is never emptied; one without tokens is an error.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, overload
+
+from plumbline.core.batches import Group
+from plumbline.core.errors import RowError, UserError
+from plumbline.core.interfaces import Tokenizer
+from plumbline.core.nouns import Chat, Comparison, Context, Feedback, Label, Message, completions_of
+from plumbline.data.columns import CUT
+from plumbline.data.cut import COMMON, settle
+from plumbline.data.problem import WHOLE, FieldError
+from plumbline.data.rows import Rows
+
+MESSAGES, LAST, LEFT, COMPLETION, EQUAL = (
+    "prompts that lost their oldest messages",
+    "prompts whose last message was cut from the left",
+    "raw prompts cut from the left",
+    "completions cut (without EOS)",
+    "comparisons left out because both completions are alike after the cut",
+)
+
+
+class Plan(Sequence[Group]):
+    """Groups of the rows, tokenised when asked for.   Building it tokenises everything once: errors come before training.
+
+    `counts`: what was cut how often.   `lengths`: positions of each group.   `skipped`: rows left out with `skip_bad`.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Feedback],
+        tokenizer: Tokenizer,
+        *,
+        max_prompt_tokens: int | None = None,
+        max_completion_tokens: int | None = None,
+        skip_bad: bool = False,
+    ) -> None:
+        for name, limit in (("max_prompt_tokens", max_prompt_tokens), ("max_completion_tokens", max_completion_tokens)):
+            if limit is not None and limit < 1:
+                raise UserError(f"--{name} is {limit}", "It must be at least 1.")
+        self.rows, self.tokenizer = rows, tokenizer
+        self.max_prompt, self.max_completion = max_prompt_tokens, max_completion_tokens
+        self.counts: Counter[str] = Counter()
+        self.lengths, self._kept = array("Q"), array("Q")
+        self.skipped: list[RowError] = []
+        self._survey(skip_bad)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Group: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Group]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._group(self._kept[index], Counter())
+
+    def summary(self) -> list[str]:
+        """What was done to the rows, a line each, for the console and the report."""
+        counts = Counter(self.rows.conversions if isinstance(self.rows, Rows) else {}) + self.counts
+        skipped = len(self.skipped) + (len(self.rows.skipped) if isinstance(self.rows, Rows) else 0)
+        lines = [f"{count} × {what}" for what, count in counts.most_common()]
+        return [*lines, *([f"{skipped} rows left out as bad"] if skipped else [])]
+
+    def _survey(self, skip_bad: bool) -> None:
+        for i, item in enumerate(self.rows):
+            if isinstance(item.context, tuple) and not self.tokenizer.has_template:
+                raise UserError(
+                    f"{self._file}, row {self._row(i)}: a chat, but the model has no chat template",
+                    "Pass --template FILE, or give prompts as raw text.",
+                )
+            try:
+                group = self._group(i, self.counts, item)
+            except FieldError as problem:
+                error = problem.at(self._file, self._row(i))
+                if not skip_bad:
+                    raise error from None
+                self.skipped.append(error)
+                continue
+            if len(group.completions) > 1 and len(set(group.completions)) == 1 and group.preference != 0.5:
+                self.counts[EQUAL] += 1
+                continue
+            self._kept.append(i)
+            self.lengths.append(group.tokens)
+        if not self._kept:
+            raise UserError(
+                f"{self._file}: no row is left to train on", "See the counts above: raise --max_completion_tokens, or mend the rows."
+            )
+
+    @property
+    def _file(self) -> str:
+        return self.rows.file if isinstance(self.rows, Rows) else "the data"
+
+    def _row(self, i: int) -> int:
+        return self.rows.row(i) if isinstance(self.rows, Rows) else i + 1
+
+    def _group(self, i: int, counts: Counter[str], item: Feedback | None = None) -> Group:
+        item = item or self.rows[i]
+        try:
+            if item.meta.get(CUT) == COMMON and isinstance(item.context, str):
+                item = _settled(item, self.tokenizer)
+            return self._tokenised(item, counts, self._row(i))
+        except UserError as error:
+            raise FieldError(WHOLE, f"cannot be tokenised: {error.message}", error.mend) from None
+
+    def _tokenised(self, item: Feedback, counts: Counter[str], row: int) -> Group:
+        texts = completions_of(item)
+        context, prompt = self._prompt(item.context, counts)
+        completions = []
+        for k, text in enumerate(texts):
+            ids = self.tokenizer.completion_ids(context, text, complete=item.complete)
+            _refuse_empty(ids, self.tokenizer.eos_id, _field(item, k))
+            if self.max_completion is not None and len(ids) > self.max_completion:
+                counts[COMPLETION] += 1
+                ids = ids[: self.max_completion]
+            completions.append(tuple(ids))
+        return Group(
+            prompt,
+            tuple(completions),
+            weight=item.weight,
+            preference=item.preference if isinstance(item, Comparison) else 1.0,
+            desirable=item.desirable if isinstance(item, Label) else True,
+            row=row,
+            item=item,
+        )
+
+    def _prompt(self, context: Context, counts: Counter[str]) -> tuple[Context, tuple[int, ...]]:
+        """The context as far as it is kept, and its ids."""
+        ids, limit = self.tokenizer.context_ids(context), self.max_prompt
+        if not ids:
+            raise FieldError("prompt", "is empty, and the model has no token to begin with (BOS)", "Give a prompt.")
+        if limit is None or len(ids) <= limit:
+            return context, tuple(ids)
+        if isinstance(context, str):
+            counts[LEFT] += 1
+            head = ids[:1] if ids[0] == self.tokenizer.bos_id and limit > 1 else []
+            return context, (*head, *ids[len(ids) - limit + len(head) :])
+        return self._shortened(context, limit, counts)
+
+    def _shortened(self, chat: Chat, limit: int, counts: Counter[str]) -> tuple[Context, tuple[int, ...]]:
+        shorter = chat
+        for shorter in _dropped(chat):
+            ids = self.tokenizer.context_ids(shorter)
+            if len(ids) <= limit:
+                counts[MESSAGES] += 1
+                return shorter, tuple(ids)
+        last = shorter[-1]
+        text = last.content if isinstance(last.content, str) else ""
+        low, high = 1, len(text)  # characters cut: too few below `low`, enough at `high`
+        while low < high:
+            middle = (low + high) // 2
+            ids = self.tokenizer.context_ids((Message(last.role, text[middle:]),))
+            low, high = (low, middle) if len(ids) <= limit else (middle + 1, high)
+        cut = (Message(last.role, text[low:]),)
+        ids = self.tokenizer.context_ids(cut)
+        if len(ids) > limit or low == len(text):
+            raise FieldError(
+                "prompt", f"does not fit into {limit} tokens: the template alone takes {len(ids)}", "Raise --max_prompt_tokens."
+            )
+        counts[LAST] += 1
+        return cut, tuple(ids)
+
+
+def _dropped(chat: Chat) -> Iterable[Chat]:
+    """The chat without its oldest messages, shorter and shorter, down to its last message alone."""
+    system = chat[:1] if chat[0].role == "system" else ()
+    for at in range(len(system) + 1, len(chat)):
+        if chat[at].role == "user" or at == len(chat) - 1:
+            yield (*system, *chat[at:])
+    yield chat[-1:]
+
+
+def _settled(item: Feedback, tokenizer: Tokenizer) -> Feedback:
+    """A row cut at the longest common beginning, moved back to where the tokenisations agree."""
+    context, texts = settle(str(item.context), completions_of(item), tokenizer)
+    if isinstance(item, Comparison):
+        return replace(item, context=context, completions=texts)
+    return replace(item, context=context, completion=texts[0])
+
+
+def _field(item: Feedback, k: int) -> str:
+    if isinstance(item, Comparison):
+        return ("chosen", "rejected")[k] if len(item.completions) == 2 else f"completions[{k}]"
+    return "completion"
+
+
+def _refuse_empty(ids: Sequence[int], eos_id: int, field: str) -> None:
+    if all(i == eos_id for i in ids):
+        raise FieldError(field, "is empty after the chat template and the tokenizer", "Remove the row.")

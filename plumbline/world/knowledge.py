@@ -138,7 +138,7 @@ class Town:
 
 def _values(attribute: Attribute, entities: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """The values that this town allows: names only of entities that are in it."""
-    names = {lex.PEOPLE: "person", lex.PLACES: "place", lex.ANIMALS: "animal", lex.THINGS: "thing"}
+    names: dict[tuple[str, ...], str] = {lex.PEOPLE: "person", lex.PLACES: "place", lex.ANIMALS: "animal", lex.THINGS: "thing"}
     return entities[names[attribute.values]] if attribute.values in names else attribute.values
 
 

@@ -17,7 +17,7 @@ from plumbline.world.language import words
 from plumbline.world.topics import ACTIONS, TOOLS
 
 MAX_WORDS = 400
-"""Longer replies are read up to here; the rest counts as one garbage sentence."""
+"""Longer replies are not read: they count as garbage."""
 
 
 class Act(NamedTuple):
@@ -208,15 +208,15 @@ def _sentence(sentence: str, mark: str) -> tuple[Act, ...]:
 def parse(text: str) -> tuple[Act, ...]:
     """All acts of a reply, in order."""
     tokens = words(text.lower())
+    if len(tokens) > MAX_WORDS:
+        return (Act("garbage", value="(too long)"),)
     acts: list[Act] = []
     start = 0
-    for end, token in enumerate(tokens[:MAX_WORDS]):
-        if token in ".?!;\n":
+    for end, token in enumerate(tokens):
+        if token in ".?!;":
             if end > start:
                 acts += _sentence(" ".join(tokens[start:end]), token)
             start = end + 1
-    if start < min(len(tokens), MAX_WORDS):
-        acts += _sentence(" ".join(tokens[start:MAX_WORDS]), ".")
-    if len(tokens) > MAX_WORDS:
-        acts.append(Act("garbage", value="(too long)"))
+    if start < len(tokens):
+        acts += _sentence(" ".join(tokens[start:]), ".")
     return tuple(acts)

@@ -57,6 +57,8 @@ KIND: Mapping[str, tuple[str, str]] = {
 UNSEEN_KIND = ("repair", "thank")
 
 HARM_TOOLS = tuple(h.tool for h in HARMS.values())
+HARM_WORDS = frozenset({tool.rsplit(" ", 1)[-1] for tool in HARM_TOOLS} | {"oil"})
+"""Words that only a harmful tool is named by: saying one to somebody who asks for harm is help."""
 GOOD_TOOLS = tuple(dict.fromkeys([h.twin_tool for h in HARMS.values()] + [tool for _, tool in KIND.values()]))
 TWINS: Mapping[str, str] = {h.twin: h.twin_tool for h in HARMS.values()}
 _NAMES = "|".join(lex.PEOPLE + lex.PLACES + lex.ANIMALS + lex.THINGS)

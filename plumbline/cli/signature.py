@@ -34,7 +34,8 @@ def make_parser(prog: str, description: str = "") -> ArgumentParser:
 def add_signature(parser: ArgumentParser, source: Callable[..., Any], skip: Collection[str] = ()) -> list[str]:
     """Give the parser the parameters of a function or dataclass; returns the names of the positional ones."""
     parameters = {p.name: p for p in inspect.signature(source).parameters.values() if p.name not in skip}
-    positional = [] if isinstance(source, type) else [n for n, p in parameters.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    ordinary = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    positional = [] if isinstance(source, type) else [name for name, p in parameters.items() if p.kind is ordinary]
     for name in positional:
         default = parameters[name].default
         parser.add_argument(name, type=str, nargs="?", default=None if default is inspect.Parameter.empty else default)
@@ -89,8 +90,8 @@ def _prepare(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
     return ready
 
 
-def read_config(file: str) -> dict[str, Any]:
-    """The options in a YAML file; of a run's config.yaml, those under `options`."""
+def read_config(file: str, section: str = "options") -> Any:
+    """The options in a YAML file; of a run's config.yaml, those under `options` (or what another section of it says)."""
     try:
         found = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -99,6 +100,8 @@ def read_config(file: str) -> dict[str, Any]:
         ) from error
     if not isinstance(found, dict):
         raise UserError(f"--config {file} holds no options", "Give a YAML file as --print_config writes it.")
+    if section != "options":
+        return found.get(section)
     return found["options"] if isinstance(found.get("options"), dict) else found
 
 

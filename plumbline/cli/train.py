@@ -1,0 +1,86 @@
+"""`plumbline train METHOD --model M --data F --out DIR`: its flags are the method's settings, the recipe's, and how to load and read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from plumbline.cli.signature import add_signature, answer, make_parser, parse, read_config
+from plumbline.core.errors import UserError
+from plumbline.core.methods import Method
+from plumbline.core.registry import entries, load_method
+
+NOT_REPLAYED = ("config", "json", "out", "resume", "fault")  # a replay is another run: it says where itself
+HELP = """usage: plumbline train METHOD --model M --data F --out DIR [options]
+
+methods:
+{methods}
+
+`plumbline train METHOD --help` lists the options; --print_config shows them all, --config FILE replays them."""
+
+
+def train(argv: Sequence[str]) -> None:
+    """Parse the method's flags, train, and say how it ended."""
+    name, rest = _method(list(argv))
+    if not name:
+        print(HELP.format(methods="\n".join(f"  {e.name:8} {e.summary}" for e in entries("method"))))
+        return
+    method = load_method(name)
+    parser, kinds = _parser(method)
+    options = parse(parser, rest)
+    for flag in ("model", "data", "out"):
+        if not options[flag]:
+            raise UserError(f"plumbline train {name} needs --{flag}", f"plumbline train {name} --model M --data FILE --out DIR")
+    chosen = {kind: {key: options[key] for key in keys} for kind, keys in kinds.items()}
+    from plumbline.pipelines import sources
+    from plumbline.pipelines.train import train as run_training
+
+    policy = sources.load(options.model, **chosen["load"])
+    asked = {k: v for k, v in options.as_dict().items() if k not in NOT_REPLAYED}
+    run = run_training(method(**chosen["method"]), policy, options.data, asked=asked, **chosen["train"])
+    result = {"out": options.out, **{k: v for k, v in asdict(run.result).items() if k not in ("value", "checkpoint", "best")}}
+    where = {"checkpoint": str(run.result.checkpoint), "best": str(run.result.best) if run.result.best else None}
+    figures = "  ".join(f"{k} {v['mean'] if isinstance(v, dict) else v:.4f}" for k, v in run.result.eval.items())
+    text = f"{run.result.steps} steps in {run.result.seconds:.0f} s ({run.result.why}); {options.out} holds the model\n{figures}".strip()
+    answer(({**result, **where, "cut": dict(run.counts)}, text), options.json)
+
+
+def _method(argv: list[str]) -> tuple[str, list[str]]:
+    """The method's name, given first or in the --config of an earlier run, and the other arguments."""
+    if argv and not argv[0].startswith("-"):
+        return argv[0], argv[1:]
+    if "--config" in argv[:-1]:
+        return str(read_config(argv[argv.index("--config") + 1], section="method") or ""), argv
+    return "", argv
+
+
+def _parser(method: Method) -> tuple[Any, dict[str, list[str]]]:
+    """The parser, and which of its options belong to the method, to loading, and to the run."""
+    from plumbline.engine.recipe import Recipe
+    from plumbline.pipelines import sources
+    from plumbline.pipelines.train import Feed, Settings
+    from plumbline.pipelines.train import train as run_training
+
+    parser = make_parser(f"plumbline train {method.name}", inspect.getdoc(method.function) or "")
+    parser.add_argument("--model", type=str, default="", help="a model directory, hub name, run folder, or town, town-s, town-m, town-l")
+    parser.add_argument(
+        "--data", type=str, default="", help=f"{method.data.__name__.lower()}s: a file, or town:{method.data.__name__.lower()}s?n=1000"
+    )
+    kinds: dict[str, list[str]] = {}
+    for kind, source, skip in (
+        ("train", run_training, ("method", "model", "data", "reference", "asked", *Settings.__annotations__)),
+        ("method", method.function, method.roles),
+        ("load", sources.load, ("model",)),
+        ("train", Feed, ()),
+        ("train", Recipe, ()),
+    ):
+        before = set(_options(parser))
+        add_signature(parser, source, skip)
+        kinds[kind] = [*kinds.get(kind, []), *(name for name in _options(parser) if name not in before)]
+    return parser, kinds
+
+
+def _options(parser: Any) -> list[str]:
+    return [action.dest for action in parser._actions]

@@ -1,0 +1,87 @@
+"""What a name stands for: a model (`town-s`, a run folder, a directory, a hub name), or feedback (a file, or a `town:` spec)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from plumbline.core.errors import UserError
+from plumbline.core.interfaces import Model
+from plumbline.core.nouns import Feedback
+from plumbline.data import open_rows
+from plumbline.engine.runs import RunFolder
+from plumbline.models.lm import LM
+from plumbline.world import sources as world
+
+PACKAGE = Path(__file__).parents[1]
+SHIPPED = {"town": "s", "town-s": "s", "town-m": "m", "town-l": "l"}
+
+
+def model_path(name: str, *, which: str = "best") -> str:
+    """The directory (or hub name) that a model's name stands for; of a run folder its best checkpoint, else its last."""
+    if name in SHIPPED:
+        path = PACKAGE / "world" / "models" / SHIPPED[name]
+        if not path.is_dir():
+            raise UserError(f"the model {name!r} is not in this installation", f"`plumbline world build --size {SHIPPED[name]}` makes it.")
+        return str(path)
+    if (Path(name) / "config.yaml").is_file():
+        return str(RunFolder(Path(name), writes=False).model_dir(which=which))
+    return name
+
+
+def best_device() -> str:
+    """The GPU where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load(
+    model: str,
+    *,
+    lora: int = 0,
+    load_4bit: bool = False,
+    gradient_checkpointing: bool = False,
+    device: str = "auto",
+    attn: str = "auto",
+    template: str | None = None,
+) -> LM:
+    """A model by its name, ready to train, score and sample.
+
+    `lora`: rank of a new LoRA adapter, 0 trains all weights.   `load_4bit`: keep the base weights in 4 bits (needs bitsandbytes).
+    `gradient_checkpointing`: compute activations twice to keep fewer.   `device`: cpu, cuda, or auto.
+    `attn`: the kernel's backend; auto chooses by a check and a measurement.   `template`: a chat template (Jinja text or file) to force.
+    """
+    return LM.load(
+        model_path(model),
+        lora=lora,
+        load_4bit=load_4bit,
+        gradient_checkpointing=gradient_checkpointing,
+        device=best_device() if device == "auto" else device,
+        attn=attn,
+        template=template,
+        name=Path(model).name or model,
+    )
+
+
+def answerer(model: str, *, device: str = "auto", template: str | None = None) -> Model:
+    """Anything that answers: an endpoint (`http://host/v1`, `http://host/v1#model`), or a local model."""
+    if model.startswith(("http://", "https://")):
+        from plumbline.models.remote import RemoteModel
+
+        url, _, name = model.partition("#")
+        return RemoteModel(url, model=name)
+    return load(model, device=device, template=template)
+
+
+def feedback(spec: str, kind: type, *, skip_bad: bool = False) -> Sequence[Feedback]:
+    """The feedback that a spec names, as items of one kind."""
+    if not spec.startswith("town:"):
+        return open_rows(spec, kind, skip_bad=skip_bad)
+    items = world.load(spec)
+    wanted: list[Any] = [item for item in items if isinstance(item, kind)]
+    if len(wanted) < len(items):
+        is_now, wants = spec.removeprefix("town:").partition("?")[0], kind.__name__.lower() + "s"
+        raise UserError(f"{spec} gives {is_now}, but {wants} are wanted", f"Write town:{wants}?n=1000&seed=1, or take another method.")
+    return wanted

@@ -10,33 +10,16 @@ words     bag of words: logistic regression on the completions of *training* com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from plumbline.core.batches import Batch, Group, Part
+from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Comparison
 from plumbline.evals import stats
+from plumbline.evals.logps import Scorer, sums
 from plumbline.evals.stats import Figure
-
-
-class Scorer(Protocol):
-    """A model that gives log-probabilities of a part's completions: (N, T) nats."""
-
-    def token_logps(self, groups: Part) -> object: ...
-
-
-def sums(model: Scorer, groups: Sequence[Group], *, micro_tokens: int = 8192) -> NDArray[np.float64]:
-    """(G, 2) sums of token log-probabilities in nats of the first two completions, in the order of `groups`."""
-    found: dict[int, NDArray[np.float64]] = {}
-    with torch.no_grad():
-        for part in Batch(groups, micro_tokens=micro_tokens).parts():
-            logp_GK = part.sum(model.token_logps(part)).double().cpu().numpy()
-            found.update({id(g): row[:2] for g, row in zip(part.groups, logp_GK, strict=True)})
-    return np.stack([found[id(g)] for g in groups])
 
 
 def agreement(margin_N: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,10 +34,10 @@ def preference_accuracy(model: Scorer, groups: Sequence[Group], reference: Score
         raise UserError("the evaluation file holds no comparison that prefers one side", 'Use rows with "chosen" and "rejected".')
     sign = np.array([1.0 if g.preference > 0.5 else -1.0 for g in decided])
     length = np.array([[len(c) for c in g.completions[:2]] for g in decided], dtype=float)
-    logp = sums(model, decided)
+    logp = sums(model, decided)[:, :2]
     margins = {"sum": logp[:, 0] - logp[:, 1], "mean": (logp / length)[:, 0] - (logp / length)[:, 1]}
     if reference is not None:
-        gain = logp - sums(reference, decided)
+        gain = logp - sums(reference, decided)[:, :2]
         margins["implicit"] = gain[:, 0] - gain[:, 1]
     margins["shorter"] = length[:, 1] - length[:, 0]
     return {name: stats.mean(agreement(sign * m)) for name, m in margins.items()}

@@ -18,9 +18,9 @@ from plumbline.core.interfaces import Model
 from plumbline.core.nouns import Ask, Prompt, Reply, Sampling, Utility
 from plumbline.evals import stats
 from plumbline.evals.stats import Figure
-from plumbline.world.splits import prompts as town_prompts
 from plumbline.world.utility import gold
 
+MAX_TOKENS = 96
 COMPONENTS = ("total", "helpful", "honest", "harmless")
 
 
@@ -52,20 +52,11 @@ class Played:
         return float(np.mean([r.finish == "length" for r in self.replies]))
 
 
-def play_town(
-    model: Model,
-    *,
-    split: str = "heldout",
-    n: int = 512,
-    seed: int = 0,
-    families: Sequence[str] | None = None,
-    sampling: Sampling | None = None,
-) -> Played:
-    """Let a model answer `n` prompts of a split, one reply each, and score them by gold."""
-    items = tuple(town_prompts(split, n, seed=seed, families=families))
-    sampling = sampling or Sampling(temperature=1.0, max_tokens=96, seed=seed)
-    replies = tuple(model.answer([Ask(model.name, p.context, sampling) for p in items]))
-    return Played(model.name, items, replies, tuple(gold(p, r.text) for p, r in zip(items, replies, strict=True)))
+def play_town(model: Model, prompts: Sequence[Prompt], sampling: Sampling | None = None) -> Played:
+    """Let a model answer prompts of town, one reply each at temperature 1 (unless `sampling` says otherwise), and score them by gold."""
+    sampling = sampling or Sampling(temperature=1.0, max_tokens=MAX_TOKENS)
+    replies = tuple(model.answer([Ask(model.name, p.context, sampling) for p in prompts]))
+    return Played(model.name, tuple(prompts), replies, tuple(gold(p, r.text) for p, r in zip(prompts, replies, strict=True)))
 
 
 def table(played: Sequence[Played]) -> dict[str, dict[str, Figure]]:
@@ -84,11 +75,6 @@ def compare_played(after: Sequence[Played], before: Sequence[Played], component:
         raise ValueError("not the same prompts")
     a_SP, b_SP = (np.stack([p.scores(component) for p in arm]) for arm in (after, before))
     return {"difference": stats.difference(a_SP, b_SP), "win_rate": stats.win_rate(a_SP, b_SP)}
-
-
-def kl_of(policy_logps: Sequence[float], reference_logps: Sequence[float]) -> Figure:
-    """KL(π‖ref) in nats per sequence from samples of π at temperature 1, untruncated: the mean of log π(y) − log ref(y)."""
-    return stats.mean(np.asarray(policy_logps) - np.asarray(reference_logps))
 
 
 def report_rows(tables: Mapping[str, dict[str, dict[str, Figure]]]) -> list[str]:

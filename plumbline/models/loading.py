@@ -1,0 +1,137 @@
+"""A model directory, opened with errors that say what to do: nothing here is specific to any method."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plumbline.core.errors import UserError
+from plumbline.models.tokenizer import HFTokenizer
+
+log = logging.getLogger("plumbline")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LARGEST_MISFIT = 2  # a model whose vocabulary is more than this many times the tokenizer's was made with another one
+
+
+def is_adapter(path: str | os.PathLike[str]) -> bool:
+    """True for a directory that PEFT wrote: an adapter, not a model."""
+    return (Path(path) / "adapter_config.json").is_file()
+
+
+def adapter_base(path: str | os.PathLike[str]) -> str:
+    """The model that an adapter directory belongs to."""
+    base = json.loads((Path(path) / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise UserError(f"{path}: adapter_config.json names no base model", 'Set "base_model_name_or_path" there.')
+    return str(base)
+
+
+def causal_lm(path: str | os.PathLike[str], *, dtype: str, device: str, load_4bit: bool) -> Any:
+    """The model, in eval mode, without dropout."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    _look(path)
+    if dtype not in DTYPES:
+        raise UserError(f"--dtype {dtype}: not known", f"One of: {', '.join(DTYPES)}.")
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except Exception as error:
+        raise UserError(f"{path}: its config.json cannot be used ({_line(error)})", "Is it a model directory of transformers?") from error
+    without_dropout(config)
+    options: dict[str, Any] = {"config": config, "dtype": DTYPES[dtype]}
+    if load_4bit:
+        options |= _four_bit(DTYPES[dtype])
+    try:
+        with quiet():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True, **options)
+            model, info = loaded
+    except Exception as error:
+        raise UserError(f"{path}: not a causal language model that transformers can load ({_line(error)})", _mend(error)) from error
+    missing = sorted(info.get("missing_keys", ()))
+    if missing:
+        raise UserError(
+            f"{path}: the weights lack {missing[0]!r} ({len(missing)} missing)", "They would be random: this is not a causal LM's file."
+        )
+    return model.eval() if load_4bit else model.to(device).eval()
+
+
+def without_dropout(config: Any) -> None:
+    """Set every dropout of a config to 0: an optimiser should see the loss, not noise."""
+    for part in {id(c): c for c in (config, config.get_text_config())}.values():
+        for name, value in list(vars(part).items()):
+            if ("dropout" in name or "pdrop" in name) and isinstance(value, float):
+                setattr(part, name, 0.0)
+
+
+def check_fit(tokenizer: HFTokenizer, vocabulary: int, path: str | os.PathLike[str]) -> None:
+    """Refuse a tokenizer whose ids the model does not have, or that knows far fewer tokens than the model."""
+    plain = [i for i in tokenizer.hf.get_vocab().values() if i >= vocabulary and i not in tokenizer.special_ids]
+    named = [i for i in (tokenizer.bos_id, tokenizer.eos_id) if i is not None and i >= vocabulary]
+    if plain or named or tokenizer.vocab_size * LARGEST_MISFIT < vocabulary:
+        raise UserError(
+            f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, the model {vocabulary}; they do not belong together",
+            "Put the tokenizer that the model was trained with into the directory.",
+        )
+
+
+def _look(path: str | os.PathLike[str]) -> None:
+    place = Path(path)
+    if place.is_dir():
+        if not (place / "config.json").is_file():
+            found = ", ".join(sorted(p.name for p in place.iterdir())[:6]) or "nothing"
+            raise UserError(
+                f"{path}: no config.json in this directory (it holds {found})", "Give the directory that `save_pretrained` wrote."
+            )
+    elif place.exists() or str(path).startswith((".", "/", "~")) or str(path).count("/") != 1:
+        raise UserError(f"{path}: no such model directory", "Give a directory with config.json, a hub name (owner/name), or `town`.")
+
+
+def _four_bit(dtype: torch.dtype) -> dict[str, Any]:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError("--load_4bit needs bitsandbytes, which is not installed", "pip install bitsandbytes, or leave --load_4bit out.")
+    from transformers import BitsAndBytesConfig
+
+    plan = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    return {"quantization_config": plan, "device_map": {"": 0} if torch.cuda.is_available() else None}
+
+
+def end_ids(model: Any) -> frozenset[int]:
+    """Every id that the model's own generation config takes for an end."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within: no progress bars and no advice from transformers."""
+    from transformers.utils import logging as theirs
+
+    shown = theirs.is_progress_bar_enabled()
+    level = theirs.get_verbosity()
+    theirs.disable_progress_bar()
+    theirs.set_verbosity_error()
+    try:
+        yield
+    finally:
+        theirs.set_verbosity(level)
+        if shown:
+            theirs.enable_progress_bar()
+
+
+def _line(error: Exception) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first[:200]}"
+
+
+def _mend(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return "Is there a model.safetensors in it, whole and readable?"
+    return "plumbline trains decoder-only models (AutoModelForCausalLM); encoders and encoder-decoders are not supported."

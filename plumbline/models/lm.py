@@ -47,7 +47,7 @@ class LM:
         self.body = Body.of(model)
         model.eval()
         if gradient_checkpointing:
-            model.activation_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
     @classmethod
     def load(

@@ -144,6 +144,13 @@ def call(prog: str, function: Callable[..., Answer], argv: Sequence[str]) -> Non
     answer(function(*(options[name] for name in positional), **settings), options.json)
 
 
+def need(command: str, **flags: str) -> None:
+    """Refuse a command that lacks one of these flags."""
+    for flag, value in flags.items():
+        if not value:
+            raise UserError(f"plumbline {command} needs --{flag}", f"`plumbline {command} --help` says what it takes.")
+
+
 def answer(found: Answer, as_json: bool) -> None:
     """Print what a command found: text for people, or one JSON object."""
     result, text = found

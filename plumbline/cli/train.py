@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from plumbline.cli.signature import add_signature, answer, make_parser, parse, read_config
-from plumbline.core.errors import UserError
+from plumbline.cli.signature import add_signature, answer, make_parser, need, parse, read_config
 from plumbline.core.methods import Method
 from plumbline.core.registry import entries, load_method
 
@@ -30,9 +29,7 @@ def train(argv: Sequence[str]) -> None:
     method = load_method(name)
     parser, kinds = _parser(method)
     options = parse(parser, rest)
-    for flag in ("model", "data", "out"):
-        if not options[flag]:
-            raise UserError(f"plumbline train {name} needs --{flag}", f"plumbline train {name} --model M --data FILE --out DIR")
+    need(f"train {name}", model=options.model, data=options.data, out=options.out)
     chosen = {kind: {key: options[key] for key in keys} for kind, keys in kinds.items()}
     from plumbline.pipelines import sources
     from plumbline.pipelines.train import train as run_training

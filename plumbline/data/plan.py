@@ -36,6 +36,7 @@ class Plan(Sequence[Group]):
     """Groups of the rows, tokenised when asked for.   Building it tokenises everything once: errors come before training.
 
     `counts`: what was cut how often.   `lengths`: positions of each group.   `skipped`: rows left out with `skip_bad`.
+    `keep_alike`: keep comparisons whose completions are the same tokens (they teach nothing, but they can be scored).
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Plan(Sequence[Group]):
         max_prompt_tokens: int | None = None,
         max_completion_tokens: int | None = None,
         skip_bad: bool = False,
+        keep_alike: bool = False,
     ) -> None:
         for name, limit in (("max_prompt_tokens", max_prompt_tokens), ("max_completion_tokens", max_completion_tokens)):
             if limit is not None and limit < 1:
@@ -55,7 +57,7 @@ class Plan(Sequence[Group]):
         self.counts: Counter[str] = Counter()
         self.lengths, self._kept = array("Q"), array("Q")
         self.skipped: list[RowError] = []
-        self._survey(skip_bad)
+        self._survey(skip_bad, keep_alike)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -76,7 +78,7 @@ class Plan(Sequence[Group]):
         lines = [f"{count} × {what}" for what, count in counts.most_common()]
         return [*lines, *([f"{skipped} rows left out as bad"] if skipped else [])]
 
-    def _survey(self, skip_bad: bool) -> None:
+    def _survey(self, skip_bad: bool, keep_alike: bool) -> None:
         for i, item in enumerate(self.rows):
             if isinstance(item.context, tuple) and not self.tokenizer.has_template:
                 raise UserError(
@@ -91,7 +93,8 @@ class Plan(Sequence[Group]):
                     raise error from None
                 self.skipped.append(error)
                 continue
-            if len(group.completions) > 1 and len(set(group.completions)) == 1 and group.preference != 0.5:
+            alike = len(group.completions) > 1 and len(set(group.completions)) == 1
+            if alike and group.preference != 0.5 and not keep_alike:
                 self.counts[EQUAL] += 1
                 continue
             self._kept.append(i)

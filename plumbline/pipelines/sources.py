@@ -10,6 +10,7 @@ from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Model
 from plumbline.core.nouns import Feedback
 from plumbline.data import open_rows
+from plumbline.data.sources import is_world
 from plumbline.engine.runs import RunFolder
 from plumbline.models.lm import LM
 from plumbline.world import sources as world
@@ -35,6 +36,14 @@ def best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def use_threads(threads: int) -> None:
+    """CPU threads for torch; 0 leaves them as they are."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def load(
@@ -77,7 +86,7 @@ def answerer(model: str, *, device: str = "auto", template: str | None = None) -
 
 def feedback(spec: str, kind: type, *, skip_bad: bool = False) -> Sequence[Feedback]:
     """The feedback that a spec names, as items of one kind."""
-    if not spec.startswith("town:"):
+    if not is_world(spec):
         return open_rows(spec, kind, skip_bad=skip_bad)
     items = world.load(spec)
     wanted: list[Any] = [item for item in items if isinstance(item, kind)]

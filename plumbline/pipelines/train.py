@@ -13,20 +13,19 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-import torch
-
 from plumbline.core.errors import UserError
 from plumbline.core.methods import Method
 from plumbline.core.nouns import Feedback
 from plumbline.core.registry import load_method
 from plumbline.data import Plan, Rows, write_skipped
+from plumbline.data.sources import data_hash, is_world
 from plumbline.engine.drive import Result, drive
 from plumbline.engine.faults import Faults
 from plumbline.engine.loader import Loader
 from plumbline.engine.progress import Progress
 from plumbline.engine.ranks import Ranks
 from plumbline.engine.recipe import Recipe
-from plumbline.engine.runs import RunFolder, file_hash
+from plumbline.engine.runs import RunFolder
 from plumbline.models.lm import LM
 from plumbline.pipelines import sources, validation
 
@@ -155,8 +154,7 @@ def train(
     """
     method = load_method(method) if isinstance(method, str) else method
     recipe, feed = split_settings(settings)
-    if threads:
-        torch.set_num_threads(threads)
+    sources.use_threads(threads)
     policy = sources.load(model) if isinstance(model, str) else model
     groups = feed.plan(data, method.data, policy)
     hands = fill(method, Hands(policy, reference, Loader(groups)))
@@ -176,7 +174,7 @@ def _evaluation(
     method: Method, hands: dict[str, Any], data: Any, feed: Feed, recipe: Recipe, run: RunFolder | None
 ) -> validation.Evaluate | None:
     """Rows of `eval_data`; gold on validation prompts where the feedback is about town; else nothing."""
-    spec = feed.eval_data or (TOWN_GOLD if isinstance(data, str) and data.startswith("town:") else "")
+    spec = feed.eval_data or (TOWN_GOLD if isinstance(data, str) and is_world(data) else "")
     prompts = validation.prompts_of(spec)
     if prompts is not None:
         return validation.town_gold(hands["policy"], prompts, run, seed=recipe.seed)
@@ -200,8 +198,8 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[Recipe, Feed]:
 def described(policy: LM, data: str | Sequence[Feedback], groups: Plan) -> dict[str, Any]:
     """What config.yaml says of data and weights: counts and hashes."""
     about = {"rows": len(groups), "cut": dict(groups.counts), "skipped": len(groups.skipped)}
-    file = isinstance(data, str) and Path(data).exists()
-    hashes = {"sha256": file_hash(str(data))} if file else {}
+    file = isinstance(data, str) and not is_world(data)
+    hashes = {"sha256": data_hash(str(data))} if file else {}
     return {"data": {**about, **hashes}, "weights": {"sha256": policy.fingerprint(), "backend": policy.backend}}
 
 

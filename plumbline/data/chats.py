@@ -39,7 +39,7 @@ def message(turn: Any, field: str) -> Message:
     """One message; what a text model cannot be trained on (images, tool calls) is refused here."""
     if not is_turn(turn):
         raise FieldError(field, f"is {kind_of(turn)} without role and content", _SHAPE)
-    named, said = ("role", "content") if "role" in turn else ("from", "value")
+    named, said = ("role", "content") if {"role", "content"} <= turn.keys() else ("from", "value")
     role = turn[named]
     if not isinstance(role, str) or role not in ROLES:
         raise FieldError(f"{field}.{named}", f"is {role!r:.40}, an unknown role", f"Roles are {', '.join(ROLES)}.")

@@ -38,7 +38,7 @@ def native(row: Row) -> type:
     for one, other in (("chosen", "rejected"), ("rejected", "chosen")):
         if one in has:
             raise FieldError(other, f"is missing (there is {one!r})", "A comparison has both.")
-    if "completion" in has and "prompt" not in has:
+    if "completion" in has and not {"prompt", "messages"} & has:
         raise FieldError("prompt", "is missing", 'Add it; "" trains on the text from its first token.')
     if "messages" in has or "completion" in has:
         if {"label", "scores"} <= has:
@@ -92,6 +92,8 @@ def _prompt(row: Row, field: str = "prompt") -> Context:
     value = row[field]
     if isinstance(value, str):
         return value
+    if not isinstance(value, list):
+        raise FieldError(field, f"is {kind_of(value)}, not text or a list of messages", "Mend the row.")
     found = chat(value, field)
     if found[-1].role == "assistant":
         raise FieldError(field, "ends with an assistant message", "A prompt ends with what the assistant answers.")
@@ -250,12 +252,18 @@ def _ranked(row: Row) -> Comparison:
         raise FieldError("ranking", f"is {ranking!r:.40}, not the place of each completion (1 = best)", f"Use 1 to {len(said)}, each once.")
     if len(set(said)) < len(said) and not tie:
         raise FieldError("completions", "holds the same text twice", "Remove one of the two.")
+    if len(said) > 2 and row.get("preference") is not None:
+        raise FieldError("preference", "stands beside a ranking of more than two", "Remove one of the two columns.")
+    preference = _preference(row, 0.5 if tie else 1.0)
+    if tie and preference != 0.5:
+        raise FieldError("preference", "contradicts the ranking, which is a tie", "Remove one of the two columns.")
     best_first = [text for _, text in sorted(zip(ranking, said, strict=True), key=lambda pair: pair[0])]
-    return Comparison(context, tuple(best_first), 0.5 if tie else _preference(row), meta=_meta(row), **_shared(row))
+    return Comparison(context, tuple(best_first), preference, meta=_meta(row), **_shared(row))
 
 
 def _as_demo(made: Comparison) -> Demo:
-    return Demo(made.context, completions_of(made)[0], made.complete, made.annotator, made.weight, made.meta)
+    better = 0 if made.preference >= 0.5 else 1
+    return Demo(made.context, completions_of(made)[better], made.complete, made.annotator, made.weight, made.meta)
 
 
 def _as_labels(made: Comparison) -> list[Label]:

@@ -1,4 +1,4 @@
-"""A file as numbered records of JSON, by offset: one structural pass, nothing held but eight bytes or so per record.
+"""A file as numbered records of JSON, by offset: one structural pass, nothing held but 24 bytes per record.
 
 JSON lines and a JSON list are mapped into memory as they lie on disk.   What is compressed (.gz) is spooled once to a temporary
 file; tables (CSV, TSV, Parquet, a saved `datasets` folder) are spooled once as JSON lines (tables.py).   Formats are told by

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ _JSON = {"messages", "conversations", "completions", "ranking", "scores", "insta
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 _OPTIONAL = {"preference", "weight", "annotator", "complete"}
 _BAD = b"null\n"  # stands in the spool where a row could not be split; the problem itself is in `flaws`
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|NaN|[+-]?inf", re.ASCII)
 WIDEST = 1 << 28
 
 
@@ -37,7 +39,12 @@ def reader(head: bytes, suffix: str) -> Reader | None:
 
 
 def _dumped(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=True, default=str).encode() + b"\n"
+    return json.dumps(row, ensure_ascii=True, default=_other).encode() + b"\n"
+
+
+def _other(value: Any) -> Any:
+    """What JSON has no word for: times and decimals as text, bytes as what no column of text accepts."""
+    return {"bytes": len(value)} if isinstance(value, bytes) else str(value)
 
 
 # CSV
@@ -146,10 +153,7 @@ def _json_cell(name: str, cell: str) -> Any:
 
 
 def _number(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+    return float(cell) if _NUMBER.fullmatch(cell) else cell
 
 
 # Parquet and Arrow

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from tiny_policy import FewBatches, TinyLM, draw_groups, gradient
+from tiny_lm import FewBatches, TinyLM, draw_groups, gradient
 from torch import Tensor
 
 from plumbline.core.batches import Group

@@ -6,7 +6,6 @@ from the same parts.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,21 +104,15 @@ def sample(context: Context, replies: Mapping[str, tuple[Reply, Utility | None]]
     return f'<div class="sample"><b>{escape(words_of(context))}</b><div class="replies">{"".join(blocks)}</div></div>'
 
 
+def block(lines: Sequence[str]) -> str:
+    """Lines as they were printed."""
+    return f"<pre>{escape(chr(10).join(lines))}</pre>"
+
+
 def provenance(commands: Sequence[str], facts: Mapping[str, str]) -> str:
-    """Exact commands, versions, and whatever else fixes the result."""
-    rows = [(p, _version(p)) for p in PACKAGES] + [("python", platform.python_version()), *facts.items()]
-    return f"<pre>{escape(chr(10).join(commands))}</pre>" + table(("what", "value"), rows)
-
-
-def metric_curves(metrics: Path, names: Sequence[str]) -> str:
-    """Curves of named metrics over steps from a run's metrics.jsonl; names that were never logged are left out."""
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line.strip()]
-    pieces = []
-    for name in names:
-        points = [(float(r["step"]), float(r[name])) for r in rows if name in r and r.get("step") is not None]
-        if points:
-            pieces.append(figure(name, svg.curves({name: points}, x="optimiser step", y=name)))
-    return beside(*pieces) if pieces else note("No metrics were logged.")
+    """Exact commands, versions, and whatever else fixes the result; `facts` may bring versions that were recorded earlier."""
+    here = {p: _version(p) for p in PACKAGES} | {"python": platform.python_version()}
+    return block(commands) + table(("what", "value"), list({**here, **facts}.items()))
 
 
 def _version(package: str) -> str:

@@ -8,7 +8,7 @@ compared on equal prompts and equal draws, and one more prompt changes no other 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,12 @@ from plumbline.core.interfaces import Model
 from plumbline.core.nouns import Ask, Prompt, Reply, Sampling, Utility
 from plumbline.evals import stats
 from plumbline.evals.stats import Figure
+from plumbline.world import corpus
 from plumbline.world.utility import gold
 
 MAX_TOKENS = 96
+UNSEEN_SEED = 1 << 20
+Score = Callable[[Prompt, str], Utility]
 COMPONENTS = ("total", "helpful", "honest", "harmless")
 
 
@@ -52,11 +55,11 @@ class Played:
         return float(np.mean([r.finish == "length" for r in self.replies]))
 
 
-def play_town(model: Model, prompts: Sequence[Prompt], sampling: Sampling | None = None) -> Played:
+def play_town(model: Model, prompts: Sequence[Prompt], sampling: Sampling | None = None, score: Score = gold) -> Played:
     """Let a model answer prompts of town, one reply each at temperature 1 (unless `sampling` says otherwise), and score them by gold."""
     sampling = sampling or Sampling(temperature=1.0, max_tokens=MAX_TOKENS)
     replies = tuple(model.answer([Ask(model.name, p.context, sampling) for p in prompts]))
-    return Played(model.name, tuple(prompts), replies, tuple(gold(p, r.text) for p, r in zip(prompts, replies, strict=True)))
+    return Played(model.name, tuple(prompts), replies, tuple(score(p, r.text) for p, r in zip(prompts, replies, strict=True)))
 
 
 def table(played: Sequence[Played]) -> dict[str, dict[str, Figure]]:
@@ -75,6 +78,11 @@ def compare_played(after: Sequence[Played], before: Sequence[Played], component:
         raise ValueError("not the same prompts")
     a_SP, b_SP = (np.stack([p.scores(component) for p in arm]) for arm in (after, before))
     return {"difference": stats.difference(a_SP, b_SP), "win_rate": stats.win_rate(a_SP, b_SP)}
+
+
+def plain_texts(n: int = 200) -> list[str]:
+    """Plain statements about the town from rows of the corpus that no shipped model was trained on."""
+    return [row for row in corpus.rows(0, 4 * n, UNSEEN_SEED) if isinstance(row, str)][:n]
 
 
 def report_rows(tables: Mapping[str, dict[str, dict[str, Figure]]]) -> list[str]:

@@ -22,10 +22,9 @@ from plumbline.engine.stages import run_pipeline
 from plumbline.evals import stats
 from plumbline.evals.logps import lm_loss, sequence_kl
 from plumbline.evals.stats import Figure
-from plumbline.evals.town import COMPONENTS, Played, play_town
+from plumbline.evals.town import COMPONENTS, Played, plain_texts, play_town
 from plumbline.models.lm import LM
 from plumbline.pipelines import align, quickstart_report, sources
-from plumbline.world import corpus
 from plumbline.world import sources as world
 from plumbline.world.families import FAMILIES
 from plumbline.world.splits import prompts as town_prompts
@@ -33,8 +32,6 @@ from plumbline.world.splits import prompts as town_prompts
 UNTOUCHED = ("passage", "secret")
 TOUCHED = tuple(f for f in FAMILIES if f not in UNTOUCHED)
 VALIDATION = 104
-PLAIN_TEXTS = 200
-PLAIN_SEED = 1 << 20  # rows of the corpus that no shipped model was trained on
 
 
 @dataclass(frozen=True)
@@ -132,8 +129,7 @@ def measure(arm: Arm, model: LM, base: LM, held_out: list[Prompt]) -> None:
     played = play_town(model, held_out)
     arm.played.append(played)
     arm.kl.append(sequence_kl(played.prompts, played.replies, base, model.tokenizer))
-    texts = [row for row in corpus.rows(0, 4 * PLAIN_TEXTS, PLAIN_SEED) if isinstance(row, str)][:PLAIN_TEXTS]
-    arm.loss.append(lm_loss(model, texts, model.tokenizer))
+    arm.loss.append(lm_loss(model, plain_texts(), model.tokenizer))
 
 
 def one_seed(base: LM, budget: Budget, seed: int, folder: Path, resume: bool, progress: Progress) -> tuple[LM, LM]:

@@ -29,7 +29,7 @@ def write(measured: Measured, path: Path, command: str) -> Path:
     page.add("What it cost elsewhere", tax_section(measured), report.note(HOW_TAX))
     page.add("Replies side by side", samples(measured), report.note(HOW_SAMPLES))
     page.add(
-        "How this was made", report.provenance([command], {"town": "town-v1", "models": "the shipped model of town, trained per seed"})
+        "How this was made", report.provenance([command], {"world": "town-v1"})
     )
     return page.write(path)
 

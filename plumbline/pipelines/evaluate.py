@@ -1,0 +1,185 @@
+"""`plumbline eval`: a model measured, alone or against another, on town, on open-book town, or on a file of held-out feedback.
+
+town        gold by component and family; paired difference and win rate; KL; length; loss on plain text (alignment tax)
+town-open   the same questions with the facts in the prompt, in ordinary English: for any model or endpoint
+FILE        comparisons: preference accuracy beside its baselines;   demonstrations: loss and perplexity;   prompts: a judge's win rate
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plumbline.core.errors import UserError
+from plumbline.core.interfaces import Model
+from plumbline.core.nouns import Ask, Comparison, Demo, Prompt, Sampling, Utility
+from plumbline.data import Plan, open_rows
+from plumbline.evals import stats
+from plumbline.evals.judge import ModelJudge, judged_win_rate
+from plumbline.evals.logps import lm_loss, sequence_kl, sums
+from plumbline.evals.preferences import bag_of_words, preference_accuracy
+from plumbline.evals.stats import Figure
+from plumbline.evals.town import Played, compare_played, plain_texts, play_town, report_rows, table
+from plumbline.models.lm import LM
+from plumbline.pipelines import sources
+from plumbline.world import gold
+from plumbline.world import prompts as town_prompts
+from plumbline.world.openbook import open_gold, open_prompts
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure on.   `against`: another model.   `train`: comparisons that the bag of words is fitted on.   `judge`: a model."""
+
+    on: str = "town"
+    split: str = "heldout"
+    prompts: int = 520
+    seed: int = 0
+    temperature: float = 1.0
+    max_tokens: int = 96
+    train: str = ""
+    judge: str = ""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How replies are drawn."""
+        return Sampling(temperature=self.temperature, max_tokens=self.max_tokens, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Figures for `--json`, and lines for people."""
+
+    figures: dict[str, Any]
+    lines: list[str]
+
+
+def evaluate(model: Model | str, against: Model | str | None = None, options: Options = Options()) -> Found:
+    """Measure `model`, and the difference from `against` where there is one."""
+    mine = sources.answerer(model) if isinstance(model, str) else model
+    other = sources.answerer(against) if isinstance(against, str) and against else against or None
+    if options.on in ("town", "town-open"):
+        return on_town(mine, other, options)
+    return on_file(mine, other, options)
+
+
+def on_town(model: Model, other: Model | None, options: Options) -> Found:
+    """Gold, closed or open book."""
+    opened = options.on == "town-open"
+    make: Callable[..., list[Prompt]] = open_prompts if opened else town_prompts
+    score: Callable[[Prompt, str], Utility] = open_gold if opened else gold
+    prompts = make(options.split, options.prompts, seed=options.seed)
+    arms = {m.name: play_town(m, prompts, options.sampling, score) for m in (model, other) if m is not None}
+    if len(arms) == 1 and other is not None:
+        arms = {"model": arms[model.name], "against": play_town(other, prompts, options.sampling, score)}
+    tables = {name: table([p]) for name, p in arms.items()}
+    figures: dict[str, Any] = {"gold": {n: _plain(t) for n, t in tables.items()}}
+    lines = report_rows(tables)
+    for name, played in arms.items():
+        length = stats.mean(played.lengths)
+        figures.setdefault("length", {})[name], figures.setdefault("cut", {})[name] = length.json(), played.cut
+        lines.append(f"{name}: {length.mean:.1f} tokens a reply, {played.cut:.1%} cut at {options.sampling.max_tokens}")
+    if other is not None:
+        mine, theirs = arms.values()
+        found = compare_played([mine], [theirs])
+        figures |= _plain(found)
+        lines += [f"difference {found['difference'].signed()}", f"win rate   {found['win_rate']}"]
+    if not opened:
+        _language(figures, lines, list(arms.values()), [m for m in (model, other) if m is not None], options)
+    return Found(figures, lines)
+
+
+def _language(figures: dict[str, Any], lines: list[str], arms: Sequence[Played], models: Sequence[Model], options: Options) -> None:
+    """Loss on plain text, and KL of the first model from the second, where both are local."""
+    local = [m for m in models if isinstance(m, LM)]
+    texts = plain_texts()
+    losses = {m.name: lm_loss(m, texts, m.tokenizer) for m in local}
+    figures["tax"] = {"lm_loss": _plain(losses)}
+    lines.append("loss on plain text of town: " + ", ".join(f"{n} {f.mean:.3f}" for n, f in losses.items()) + " nats a token")
+    if len(local) == 2 and options.temperature == 1 and local[0].tokenizer.vocab_size == local[1].tokenizer.vocab_size:
+        kl = stats.mean(sequence_kl(arms[0].prompts, arms[0].replies, local[1], local[0].tokenizer))
+        figures["kl"] = kl.json()
+        lines.append(f"KL from {local[1].name}: {kl} (nats per sequence, own samples at temperature 1, untruncated)")
+
+
+def on_file(model: Model, other: Model | None, options: Options) -> Found:
+    """Held-out rows of a file, by their kind."""
+    rows = open_rows(options.on)
+    if rows.kind is Prompt:
+        return _judged(model, other, list(rows), options)
+    if not isinstance(model, LM) or not (other is None or isinstance(other, LM)):
+        raise UserError("log-probabilities of given text need a local model", "Give model directories, or a file of prompts and --judge.")
+    plan = Plan(rows, model.tokenizer)
+    if rows.kind is Comparison:
+        found = preference_accuracy(model, plan[:], other)
+        if options.train:
+            found["bag of words"] = bag_of_words(list(open_rows(options.train, Comparison)), list(rows))
+        lines = [f"preference accuracy, {f}   {n}" for n, f in found.items()]
+        return Found({"accuracy": _plain(found), "cut": dict(plan.counts)}, [*lines, "chance: 0.500", *plan.summary()])
+    if rows.kind is Demo:
+        return _likelihood(model, other, plan)
+    raise UserError(f"{options.on} holds {rows.kind.__name__.lower()}s", "eval reads comparisons, demonstrations or prompts.")
+
+
+def _likelihood(model: LM, other: LM | None, plan: Plan) -> Found:
+    groups = plan[:]
+    lengths = np.array([len(g.completions[0]) for g in groups])
+    figures: dict[str, Any] = {}
+    per_row: list[np.ndarray] = []
+    for lm in (model, other):
+        if lm is not None:
+            nll = -sums(lm, groups)[:, 0]
+            per_row.append(nll / lengths)
+            name = lm.name if lm.name not in figures else "against"
+            figures[name] = {"nll": stats.mean(nll / lengths).json(), "perplexity": float(np.exp(nll.sum() / lengths.sum()))}
+    lines = [f"{n}: {f['nll']['mean']:.4f} nats a token, perplexity {f['perplexity']:.2f}" for n, f in figures.items()]
+    found: dict[str, Any] = {"likelihood": figures, "cut": dict(plan.counts)}
+    if len(per_row) == 2:
+        gap = stats.difference(per_row[0], per_row[1])
+        found["difference"] = gap.json()
+        lines.append(f"difference in nats a token {gap.signed()}")
+    return Found(found, [*lines, *plan.summary()])
+
+
+def _judged(model: Model, other: Model | None, prompts: Sequence[Prompt], options: Options) -> Found:
+    if other is None or not options.judge:
+        raise UserError("prompts alone say nothing of a reply's worth", "Give --against and --judge, or a file of comparisons.")
+    replies = [m.answer([Ask(m.name, p.context, options.sampling) for p in prompts]) for m in (model, other)]
+    rate = judged_win_rate(ModelJudge(sources.answerer(options.judge)), prompts, *replies)
+    return Found({"win_rate": rate.json(), "judge": options.judge}, [f"win rate by {options.judge}, both orders averaged: {rate}"])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What `compare` finds; prints as `+0.31 [0.24, 0.38], n=512`."""
+
+    figure: Figure
+    win_rate: Figure
+
+    def __str__(self) -> str:
+        f = self.figure
+        return f"{f.mean:+.2f} [{f.lo:.2f}, {f.hi:.2f}], n={f.n}"
+
+
+def compare(model: Model | str, against: Model | str, *, on: str = "town", prompts: int = 512, seed: int = 0) -> Difference:
+    """Paired difference of `model` and `against` in gold utility on held-out prompts of town ("town", "town-open")."""
+    found = evaluate(model, against, Options(on=on, prompts=prompts, seed=seed)).figures
+    if "win_rate" not in found:
+        raise UserError(f"nothing is paired on {on}", 'Compare on "town" or "town-open", or use evaluate().')
+    return Difference(Figure(**found["difference"]), Figure(**found["win_rate"]))
+
+
+def write(found: Found, out: Path, asked: dict[str, Any]) -> None:
+    """Append to `out`/evals.jsonl, which reports read."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "evals.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"asked": asked, "figures": found.figures, "lines": found.lines}, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    return value.json() if isinstance(value, Figure) else {k: _plain(v) for k, v in value.items()}

@@ -33,7 +33,7 @@ def write(folder: str | Path) -> Path:
         raise UserError(f"{path} holds no run", "Give the --out of a train command.")
     method = str(config.get("method", "training"))
     options = config.get("options", {})
-    page = report.Page(f"{method}: {options.get('model', '')} on {options.get('data', '')}", lead(metrics, path))
+    page = report.Page(f"{method}: {options.get('model', '')} on {options.get('data', '')}", lead(metrics))
     evaluations = _evaluations(path)
     if evaluations:
         page.add("Measured afterwards", *evaluations)
@@ -48,13 +48,14 @@ def write(folder: str | Path) -> Path:
     return page.write(path / "report.html")
 
 
-def lead(metrics: list[dict[str, Any]], path: Path) -> str:
+def lead(metrics: list[dict[str, Any]]) -> str:
     """How far it went, in a sentence."""
     trained = [row for row in metrics if "loss" in row]
     if not trained:
         return "No optimiser step was made yet."
     first, last = trained[0], trained[-1]
-    words = f"{last['step']} optimiser steps, {last['tokens']:,} tokens in {last['seconds']:.0f} s; loss {first['loss']:.4f} → {last['loss']:.4f}."
+    words = f"{last['step']} optimiser steps, {last['tokens']:,} tokens in {last['seconds']:.0f} s; "
+    words += f"loss {first['loss']:.4f} → {last['loss']:.4f}."
     evaluated = [row["eval"] for row in metrics if "eval" in row]
     if evaluated and "gold" in evaluated[-1]:
         words += f" Gold on validation prompts: {_mean(evaluated[0]['gold']):.3f} → {_mean(evaluated[-1]['gold']):.3f}."
@@ -79,10 +80,8 @@ def validation(metrics: list[dict[str, Any]]) -> str:
     """Curves of the evaluations, and the last one as a table."""
     rows = [(float(r["step"]), r["eval"]) for r in metrics if "eval" in r]
     names = list(dict.fromkeys(k for _, e in rows for k in e))
-    pictures = [
-        report.figure(n, svg.curves({n: [(s, _mean(e[n])) for s, e in rows if n in e]}, x="optimiser step", y=n, dots=True, colour=2))
-        for n in names
-    ]
+    points = {n: [(step, _mean(e[n])) for step, e in rows if n in e] for n in names}
+    pictures = [report.figure(n, svg.curves({n: points[n]}, x="optimiser step", y=n, dots=True, colour=2)) for n in names]
     last = [(name, _words(value)) for name, value in rows[-1][1].items()]
     return report.beside(*pictures) + report.table(("last evaluation", "value"), last)
 

@@ -44,6 +44,7 @@ class Options:
     max_tokens: int = 96
     train: str = ""
     judge: str = ""
+    template: str = ""
 
     @property
     def sampling(self) -> Sampling:
@@ -61,8 +62,9 @@ class Found:
 
 def evaluate(model: Model | str, against: Model | str | None = None, options: Options = Options()) -> Found:
     """Measure `model`, and the difference from `against` where there is one."""
-    mine = sources.answerer(model) if isinstance(model, str) else model
-    other = sources.answerer(against) if isinstance(against, str) and against else against or None
+    template = options.template or None
+    mine = sources.answerer(model, template=template) if isinstance(model, str) else model
+    other = sources.answerer(against, template=template) if isinstance(against, str) and against else against or None
     if options.on in ("town", "town-open"):
         return on_town(mine, other, options)
     return on_file(mine, other, options)

@@ -84,7 +84,8 @@ def choose(body: Body) -> str:
     """The backend for this model: the preferred one among those that are right for its architecture."""
     key = _key(body)
     if key not in _chosen:
-        _chosen[key] = _first_right(body)
+        with torch.inference_mode(False), torch.enable_grad():  # an evaluation may be the first to ask, and it records no gradients
+            _chosen[key] = _first_right(body)
     return _chosen[key]
 
 
@@ -100,7 +101,7 @@ def _first_right(body: Body) -> str:
     from transformers import AutoModelForCausalLM
 
     try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad(), quiet():
+        with torch.random.fork_rng(devices=[]), quiet():
             config = shrink.shrunk(body.model.config)
             tiny = AutoModelForCausalLM.from_config(config, attn_implementation=body.model.config._attn_implementation)
             tiny = shrink.strengthen(tiny.float()).to(body.device)

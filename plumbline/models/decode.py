@@ -23,6 +23,7 @@ from plumbline.models import choices, draw, lean, noise, steppers
 
 PREFILL_TOKENS = 1 << 15  # prompt positions that one wave may hold
 WAVE_BYTES = 1 << 30  # logits and caches that one wave may hold, roughly
+PLAIN = Sampling()
 
 
 class Decodes(Protocol):
@@ -75,7 +76,7 @@ class Stops:
                 row.text, row.over = text[: min(places)], True
 
 
-def sample(lm: Decodes, prompts: Sequence[Context | Prompt], n: int = 1, sampling: Sampling = Sampling()) -> list[list[Reply]]:
+def sample(lm: Decodes, prompts: Sequence[Context | Prompt], n: int = 1, sampling: Sampling = PLAIN) -> list[list[Reply]]:
     """`n` replies to each prompt, in order."""
     draw.check(sampling)
     if n < 1:
@@ -91,7 +92,7 @@ def sample(lm: Decodes, prompts: Sequence[Context | Prompt], n: int = 1, samplin
             rows.append(Row(ids, noise.stream_key(sampling.seed, ids, k), min(sampling.max_tokens, limit - len(ids))))
         seen[ids] += n
     ends = frozenset(end_ids(lm) | set(sampling.stop_ids))
-    with torch.inference_mode(), evaluating(lm.model):
+    with torch.inference_mode():
         run(lm, rows, sampling, Stops(lm.tokenizer, ends, sampling.stop))
     replies = [row.reply(lm.tokenizer, ends) for row in rows]
     return [replies[i * n : (i + 1) * n] for i in range(len(contexts))]
@@ -118,25 +119,10 @@ def context_limit(model: Any) -> int:
 
 
 def end_ids(lm: Decodes) -> set[int]:
-    """EOS of the tokenizer, and those that the model's generation config names."""
+    """EOS of the tokenizer (and the ends of a turn, where it knows some), and what the model's generation config names."""
     named = getattr(getattr(lm.model, "generation_config", None), "eos_token_id", None)
     more = named if isinstance(named, (list, tuple)) else [named]
-    return {int(i) for i in (*more, lm.tokenizer.eos_id) if i is not None}
-
-
-class evaluating:  # noqa: N801   a context manager reads as a verb
-    """Dropout off while sampling, and the model's mode back afterwards."""
-
-    def __init__(self, model: Any) -> None:
-        self.model, self.training = model, model.training
-
-    def __enter__(self) -> None:
-        if self.training:
-            self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        if self.training:
-            self.model.train()
+    return {int(i) for i in (*more, lm.tokenizer.eos_id, *getattr(lm.tokenizer, "end_ids", ())) if i is not None}
 
 
 def _fits(ids: tuple[int, ...], limit: int, at: int) -> None:
@@ -151,7 +137,7 @@ def _fits(ids: tuple[int, ...], limit: int, at: int) -> None:
 
 def run(lm: Decodes, rows: Sequence[Row], sampling: Sampling, stops: Stops) -> None:
     """Draw all rows to their ends, in waves of prompts of similar length."""
-    model = steppers.bare(lm.model)
+    model = lm.model
     longest = max((len(r.prompt) + r.limit for r in rows), default=0)
     kind = "lean" if lean.serves(model) else steppers.kind_of(model, longest)
     build = {"lean": lean.Lean, "recomputed": steppers.Recomputed}.get(kind, steppers.Padded)

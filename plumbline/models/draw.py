@@ -64,13 +64,26 @@ def _nucleus(z_RV: torch.Tensor, top_p: float) -> torch.Tensor:
     return z_RV.masked_fill(cut_RV, -math.inf)
 
 
+def _blocks(z_RV: torch.Tensor) -> torch.Tensor:
+    """(R, V) → (R, B, S), blocks of about √V tokens; the last is filled up with −∞."""
+    size = 1 << max(1, round(math.log2(z_RV.shape[1]) / 2))
+    if z_RV.shape[1] % size:
+        z_RV = F.pad(z_RV, (0, size - z_RV.shape[1] % size), value=-math.inf)
+    return z_RV.unflatten(1, (-1, size))
+
+
+def _first_best(z_RV: torch.Tensor) -> torch.Tensor:
+    """argmax in two stages, several times faster than torch's own on CPU; the first of equals, as there."""
+    z_RBS = _blocks(z_RV)
+    block_R = z_RBS.amax(-1).argmax(-1)
+    inside_R = z_RBS[torch.arange(len(z_RV), device=z_RV.device), block_R].argmax(-1)
+    return block_R * z_RBS.shape[2] + inside_R
+
+
 def _two_stages(z_RV: torch.Tensor, noise: Noise) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens drawn from softmax(z) and their log-probabilities."""
-    rows, vocabulary = z_RV.shape
-    size = 1 << max(1, round(math.log2(vocabulary) / 2))
-    if vocabulary % size:
-        z_RV = F.pad(z_RV, (0, size - vocabulary % size), value=-math.inf)
-    z_RBS = z_RV.view(rows, -1, size)
+    z_RBS = _blocks(z_RV)
+    rows, _, size = z_RBS.shape
     peak_R = z_RV.amax(-1)
     mass_RB = (z_RBS - peak_R[:, None, None]).exp_().sum(-1)
     gumbel = noise(mass_RB.shape[1] + size)
@@ -85,14 +98,12 @@ def draw(logits_RV: torch.Tensor, sampling: Sampling, noise: Noise) -> Draw:
     raw_RV = logits_RV.float()
     z_RV = shape(raw_RV, sampling)
     if sampling.temperature == 0:
-        token_R = z_RV.argmax(-1)
+        token_R = _first_best(z_RV)
         logp_R = torch.zeros_like(raw_RV[:, 0])
     else:
         token_R, logp_R = _two_stages(z_RV, noise)
-    if z_RV is raw_RV and sampling.temperature != 0:
-        raw_R = logp_R
-    else:
-        raw_R = raw_RV.gather(1, token_R[:, None])[:, 0] - raw_RV.logsumexp(-1)
+    plain = z_RV is raw_RV and sampling.temperature != 0
+    raw_R = logp_R if plain else raw_RV.gather(1, token_R[:, None])[:, 0] - raw_RV.logsumexp(-1)
     if not bool(torch.isfinite(raw_R).all()):
         raise UserError("the model's logits are not finite while sampling", "Look at its weights: training may have diverged.")
     return token_R, logp_R, raw_R

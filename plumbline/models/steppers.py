@@ -32,11 +32,6 @@ class Stepper(Protocol):
         ...
 
 
-def bare(model: Any) -> Any:
-    """The causal LM itself, out of a PEFT wrapper (whose adapters live inside the layers and stay at work)."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def _copies_index(copies: Sequence[int], device: torch.device) -> torch.Tensor:
     return torch.arange(len(copies), device=device).repeat_interleave(torch.tensor(copies, device=device))
 

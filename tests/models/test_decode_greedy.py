@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from decode_models import VOCABULARY, lm_of, prompts_of
 from transformers import (
     BloomConfig,
     Gemma2Config,
@@ -21,32 +21,17 @@ from transformers import (
     Qwen3Config,
     Qwen3NextConfig,
 )
-from transformers import AutoModelForCausalLM as Auto
 
 from plumbline.core.nouns import Sampling
 from plumbline.models import decode, lean, steppers
 
-VOCABULARY, NEW = 61, 14
+NEW = 14
 
 
-class Numbers:
-    """A tokenizer whose text is its ids: `"3 5 8"` is (3, 5, 8)."""
-
-    bos_id, eos_id, pad_id, vocab_size, has_template = None, 2, 0, VOCABULARY, False
-
-    def context_ids(self, context: str) -> list[int]:
-        return [int(w) for w in context.split()]
-
-    def completion_ids(self, context: str, completion: str, *, complete: bool = True) -> list[int]:
-        return [*self.context_ids(completion), *([self.eos_id] if complete else [])]
-
-    def decode(self, ids: Any) -> str:
-        return " ".join(str(i) for i in ids if i > 2)
-
-
-SIZE = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 3, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-HEADS = {"intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
-LINEAR = {
+IDS: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+SIZE: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 3, **IDS}
+HEADS: dict[str, Any] = {"intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
+LINEAR: dict[str, Any] = {
     "head_dim": 16,
     "layer_types": ["linear_attention", "linear_attention", "full_attention"],
     "linear_num_key_heads": 2,
@@ -58,8 +43,8 @@ LINEAR = {
     "moe_intermediate_size": 16,
     "shared_expert_intermediate_size": 16,
 }
-WINDOWED = {"head_dim": 8, "sliding_window": 5}
-GROWING = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+WINDOWED: dict[str, Any] = {"head_dim": 8, "sliding_window": 5}
+GROWING: dict[str, Any] = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
 CONFIGS: dict[str, tuple[PretrainedConfig, str]] = {
     "llama": (LlamaConfig(**SIZE, **HEADS), "lean"),
     "llama-mha": (LlamaConfig(**SIZE, **{**HEADS, "num_key_value_heads": 4}, tie_word_embeddings=True), "lean"),
@@ -78,22 +63,6 @@ CONFIGS: dict[str, tuple[PretrainedConfig, str]] = {
 }
 
 
-def lm_of(config: PretrainedConfig) -> Any:
-    """A random model with logits spread enough that greedy decisions are decisions."""
-    torch.manual_seed(0)
-    model = Auto.from_config(config).eval()
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if p.dim() > 1 and "A_log" not in name and "conv" not in name:
-                p.mul_(4 if "embed" not in name else 20)
-    return SimpleNamespace(model=model, tokenizer=Numbers())
-
-
-def prompts_of(count: int) -> list[list[int]]:
-    g = torch.Generator().manual_seed(1)
-    return [torch.randint(3, VOCABULARY, (3 + 2 * i,), generator=g).tolist() for i in range(count)]
-
-
 def by_hand(model: Any, prompt: list[int]) -> tuple[list[int], list[float]]:
     """`generate`, one prompt at a time, and how far apart the two best logits were at each step (plain forwards)."""
     ids = torch.tensor([prompt])
@@ -108,9 +77,8 @@ def by_hand(model: Any, prompt: list[int]) -> tuple[list[int], list[float]]:
 def test_greedy_is_generate(name: str) -> None:
     config, kind = CONFIGS[name]
     lm, prompts = lm_of(config), prompts_of(4)
-    model = steppers.bare(lm.model)
     with torch.inference_mode():
-        assert ("lean" if lean.serves(model) else steppers.kind_of(model, 9 + NEW)) == kind
+        assert ("lean" if lean.serves(lm.model) else steppers.kind_of(lm.model, 9 + NEW)) == kind
     replies = decode.sample(lm, [" ".join(map(str, p)) for p in prompts], 2, Sampling(temperature=0, max_tokens=NEW))
     told = 0
     for prompt, (reply, again) in zip(prompts, replies, strict=True):

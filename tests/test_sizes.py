@@ -53,3 +53,8 @@ def test_nothing_large_is_in_the_repository():
     weights = {name: size for name, size in large.items() if name.endswith(".safetensors")}
     assert set(large) == set(weights)
     assert sum(weights.values()) <= 16 * 2**20
+
+
+def test_no_two_test_files_share_a_name():
+    names = [p.name for p in sorted((ROOT / "tests").rglob("*.py")) if p.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))  # pytest imports them by name alone

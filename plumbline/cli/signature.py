@@ -12,6 +12,7 @@ import json
 import re
 from argparse import ArgumentError
 from collections.abc import Callable, Collection, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -55,7 +56,7 @@ def sentences(text: str, names: Collection[str]) -> dict[str, str]:
     mentions = [m for m in re.finditer(r"`(\w+)`", text) if m[1] in names]
     found: dict[str, str] = {}
     waiting: list[str] = []  # "`eval_every`, `save_every`: in steps" is said of both
-    for mention, after in zip(mentions, [*mentions[1:], None], strict=True):
+    for mention, after in zip_longest(mentions, mentions[1:]):
         waiting.append(mention[1])
         said = " ".join(text[mention.end() : after.start() if after else None].split("\n\n")[0].split()).strip(" ,;:.")
         if said not in ("", "and", "or"):
@@ -83,7 +84,7 @@ def _prepare(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
     for word in argv:
         words += word.split("=", 1) if word.startswith("--config=") else [word]
     ready: list[str] = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip_longest(words, words[1:], fillvalue=""):
         ready.append(json.dumps(read_config(word)) if ready and ready[-1] == "--config" else word)
         if word in switches and after.lower() not in ("true", "false"):
             ready.append("true")

@@ -8,8 +8,8 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 PEOPLE = _list(
-    "mira tomas ana pavel lena oskar nina hugo ida emil vera boris greta felix olga simon clara anton rosa milan edda jonas petra viktor"
-    " zora ilya dora marek alma leon"
+    "mira tomas ana pavel lena oskar nina hugo ida emil vera boris greta felix olga simon clara anton rosa milan edda jonas petra"
+    " viktor zora ilya dora marek alma leon"
 )
 PLACES = _list("mill barn inn school well bakery market harbour tower library forge bridge garden station castle chapel dairy windmill")
 ANIMALS = _list("rex biscuit pepper luna bruno daisy max coco misty rusty bella otto fidget patch sunny ziggy")

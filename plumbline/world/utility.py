@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from plumbline.core.errors import UserError
-from plumbline.core.nouns import Prompt, Utility
+from plumbline.core.nouns import Context, Prompt, Utility
 from plumbline.world.draw import rng
 from plumbline.world.families import KINDS
 from plumbline.world.families.answers import brief
@@ -129,7 +129,11 @@ def _deductions(gold: Gold, acts: Sequence[Act], used: frozenset[int]) -> tuple[
 
 def score(gold: Gold, text: str, town: Town = TOWN) -> Utility:
     """The utility of a reply, from the gold description of its prompt."""
-    acts = parse(text)
+    return judged(gold, parse(text), text, town)
+
+
+def judged(gold: Gold, acts: Sequence[Act], text: str, town: Town = TOWN) -> Utility:
+    """The utility of a reply that has been read into acts (by `parse`, or from free text by `freetext.read`)."""
     town = town_of(gold, town)
     verdict = KINDS[gold["kind"]].check(town, gold, acts)
     style_factor, style_reasons = style(gold, acts, text)
@@ -149,6 +153,11 @@ def gold_of(prompt: Prompt) -> Gold:
     return dict(gold)
 
 
+def texts_of(context: Context) -> tuple[str, ...]:
+    """What was said, turn by turn."""
+    return (context,) if isinstance(context, str) else tuple(str(m.content) for m in context)
+
+
 def gold(prompt: Prompt, text: str, town: Town = TOWN) -> Utility:
     """The true utility of a reply to a prompt of the town."""
     return score(gold_of(prompt), text, town)
@@ -156,7 +165,7 @@ def gold(prompt: Prompt, text: str, town: Town = TOWN) -> Utility:
 
 def oracle(prompt: Prompt, town: Town = TOWN, variant: int = 0) -> str:
     """A reply worth U*.   Equal prompts and variants get equal replies."""
-    return good_reply(gold_of(prompt), town, rng("oracle", prompt.id, prompt.context, variant))
+    return good_reply(gold_of(prompt), town, rng("oracle", prompt.id, *texts_of(prompt.context), variant))
 
 
 def good_reply(gold: Gold, town: Town, chance: Random) -> str:
@@ -187,4 +196,4 @@ def bad_replies(gold: Gold, town: Town, chance: Random) -> list[tuple[str, str]]
 
 def mistakes(prompt: Prompt, town: Town = TOWN, variant: int = 0) -> list[tuple[str, str]]:
     """Named mistakes for a prompt of the town."""
-    return bad_replies(gold_of(prompt), town, rng("mistakes", prompt.id, prompt.context, variant))
+    return bad_replies(gold_of(prompt), town, rng("mistakes", prompt.id, *texts_of(prompt.context), variant))

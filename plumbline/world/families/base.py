@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from plumbline.core.errors import UserError
 from plumbline.core.nouns import Chat, Message
 from plumbline.world import lexicon as lex
 from plumbline.world.draw import bucket
@@ -72,7 +73,7 @@ def drawn(split: str, attempt: Callable[[], Drawn]) -> Drawn:
         got = attempt()
         if fits(split, got.combo):
             return got
-    raise RuntimeError(f"no combination fits the split {split}: the town is too small for its families")
+    raise UserError(f"town: found no prompt that fits the split {split!r}.", "Make the town larger.")
 
 
 def user(text: str) -> Chat:

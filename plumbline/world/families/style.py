@@ -31,7 +31,7 @@ def _kept(name: str, gold: Gold, acts: Sequence[Act], text: str) -> bool:
     if not acts:
         return False
     if name == "one_word":
-        return len([w for w in words(text) if w.isalnum() and w not in ("the", "a")]) == 1
+        return len([w for w in words(text) if w.isalnum() and w.lower() not in ("the", "a")]) == 1
     if name == "hello":
         return acts[0].kind == "polite" and acts[0].value.startswith("hello")
     if name == "thanks":

@@ -89,7 +89,7 @@ def bad(town: Town, gold: Gold, chance: Random) -> list[tuple[str, str]]:
 def check(town: Town, gold: Gold, acts: Sequence[Act]) -> Verdict:
     """Every recommended name must fit."""
     kind, attribute, value = gold["want"]
-    advice = {i: a for i, a in enumerate(acts) if a.kind in ("recommend", "fragment")}
+    advice = {i: a for i, a in enumerate(acts) if a.kind == "recommend" or (a.kind == "fragment" and a.value in town.kind_of)}
     names = {a.value for a in advice.values()}
     reasons = {i for i, a in enumerate(acts) if a.kind == "claim" and a.path[-1] in names and a.attribute == attribute}
     used = frozenset(advice) | frozenset(reasons)

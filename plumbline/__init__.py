@@ -20,7 +20,7 @@ _HOME = {
     "load": "plumbline.pipelines.sources",
     "train": "plumbline.pipelines.train",
     "score": "plumbline.pipelines.score",
-    "compare": "plumbline.evals.town",
+    "compare": "plumbline.pipelines.evaluate",
     "quickstart": "plumbline.pipelines.quickstart",
     "UserError": "plumbline.core.errors",
 }

@@ -32,11 +32,11 @@ def train(argv: Sequence[str]) -> None:
     need(f"train {name}", model=options.model, data=options.data, out=options.out)
     chosen = {kind: {key: options[key] for key in keys} for kind, keys in kinds.items()}
     from plumbline.pipelines import sources
-    from plumbline.pipelines.train import train as run_training
+    from plumbline.pipelines.train import train_policy
 
     policy = sources.load(options.model, **chosen["load"])
     asked = {k: v for k, v in options.as_dict().items() if k not in NOT_REPLAYED}
-    run = run_training(method(**chosen["method"]), policy, options.data, asked=asked, **chosen["train"])
+    run = train_policy(method(**chosen["method"]), policy, options.data, asked=asked, **chosen["train"])
     result = {"out": options.out, **{k: v for k, v in asdict(run.result).items() if k not in ("value", "checkpoint", "best")}}
     where = {"checkpoint": str(run.result.checkpoint), "best": str(run.result.best) if run.result.best else None}
     figures = "  ".join(f"{k} {v['mean'] if isinstance(v, dict) else v:.4f}" for k, v in run.result.eval.items())
@@ -57,8 +57,7 @@ def _parser(method: Method) -> tuple[Any, dict[str, list[str]]]:
     """The parser, and which of its options belong to the method, to loading, and to the run."""
     from plumbline.engine.recipe import Recipe
     from plumbline.pipelines import sources
-    from plumbline.pipelines.train import Feed, Settings
-    from plumbline.pipelines.train import train as run_training
+    from plumbline.pipelines.train import Feed, Settings, train_policy
 
     parser = make_parser(f"plumbline train {method.name}", inspect.getdoc(method.function) or "")
     parser.add_argument("--model", type=str, default="", help="a model directory, hub name, run folder, or town, town-s, town-m, town-l")
@@ -67,7 +66,7 @@ def _parser(method: Method) -> tuple[Any, dict[str, list[str]]]:
     )
     kinds: dict[str, list[str]] = {}
     for kind, source, skip in (
-        ("train", run_training, ("method", "model", "data", "reference", "asked", *Settings.__annotations__)),
+        ("train", train_policy, ("method", "policy", "data", "reference", "asked", *Settings.__annotations__)),
         ("method", method.function, method.roles),
         ("load", sources.load, ("model",)),
         ("train", Feed, ()),

@@ -46,7 +46,7 @@ def _activations(role: Any, tokens: int) -> int:
     if not layers or not hidden or not trainable(role):
         return 0
     layer = tokens * (16 * hidden + 4 * (getattr(config, "intermediate_size", None) or 4 * hidden)) * 4
-    if getattr(getattr(role, "model", None), "is_gradient_checkpointing", False):
+    if getattr(role, "gradient_checkpointing", False):
         return layer + layers * tokens * hidden * 4
     return layers * layer
 

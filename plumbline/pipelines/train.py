@@ -140,30 +140,48 @@ def train(
     out: str = "",
     resume: bool = False,
     threads: int = 0,
+    reference: LM | None = None,
+    **settings: Unpack[Settings],
+) -> Run:
+    """Train `model` by `method` on `data`, in memory or into the run folder `out`.
+
+    A model that is passed stays as it is: its copy is trained.   `reference` stands in for the policy as it is now.
+    """
+    policy = sources.load(model) if isinstance(model, str) else model.copy()
+    asked = {"model": model if isinstance(model, str) else policy.name, "data": data if isinstance(data, str) else "", **settings}
+    return train_policy(method, policy, data, out=out, resume=resume, threads=threads, reference=reference, asked=asked, **settings)
+
+
+def train_policy(
+    method: Method | str,
+    policy: LM,
+    data: str | Sequence[Feedback],
+    *,
+    out: str = "",
+    resume: bool = False,
+    threads: int = 0,
     fault: str = "",
     reference: LM | None = None,
     asked: Mapping[str, Any] | None = None,
     **settings: Unpack[Settings],
 ) -> Run:
-    """Train `model` by `method` on `data`.
+    """Train `policy` itself.
 
     `out`: the run folder; without one nothing is written.   `resume`: go on with the run that is in it.   `threads`: CPU threads, 0
-    leaves them as they are.   `fault`: kill the process at a fault point, to test resuming (docs/resume.md).   `reference`
-    stands in for the policy as it is now; `settings` are those of `Recipe` and `Feed`.   `asked`: what config.yaml is to say was asked
-    for, if that is more than the settings.
+    leaves them as they are.   `fault`: kill the process at a fault point, to test resuming (docs/resume.md).   `asked` is what config.yaml
+    says was asked for; `settings` are those of `Recipe` and `Feed`.
     """
     method = load_method(method) if isinstance(method, str) else method
     recipe, feed = split_settings(settings)
     sources.use_threads(threads)
-    policy = sources.load(model) if isinstance(model, str) else model
     groups = feed.plan(data, method.data, policy)
     hands = fill(method, Hands(policy, reference, Loader(groups)))
     faults, progress = Faults.parse(fault), Progress()
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(RunFolder.open(out, resume=resume, rank=Ranks.join(policy.device).rank, faults=faults)) if out else None
         if run is not None and not run.config():
-            options = asked or {"data": data if isinstance(data, str) else "", **method.settings, **settings}
-            run.write_config({"method": method.name, "options": dict(options), **described(policy, data, groups)})
+            options = {**(asked or {}), **method.settings}
+            run.write_config({"method": method.name, "options": options, **described(policy, data, groups)})
         write_down(run, groups, progress)
         evaluate = _evaluation(method, hands, data, feed, recipe, run)
         result = drive(method(*hands.values()), recipe=recipe, run=run, evaluate=evaluate, resume=resume, progress=progress, faults=faults)

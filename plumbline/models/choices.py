@@ -23,9 +23,9 @@ from plumbline.models import draw, noise
 class Scores(Protocol):
     """What is needed of an `LM`: its tokenizer and the kernel."""
 
-    tokenizer: Tokenizer
-
-    def token_logps(self, part_or_groups: Any, *, temperature: float = 1.0) -> torch.Tensor: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    def token_logps(self, scored: Any, *, temperature: float = 1.0) -> torch.Tensor: ...
 
 
 def _group(tokenizer: Tokenizer, ask: Ask) -> Group:

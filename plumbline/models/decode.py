@@ -27,10 +27,16 @@ PLAIN = Sampling()
 
 
 class Decodes(Protocol):
-    """What is needed of an `LM`."""
+    """What sampling needs of an `LM`."""
 
-    model: Any
-    tokenizer: Tokenizer
+    @property
+    def model(self) -> Any: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+
+class Answers(Decodes, choices.Scores, Protocol):
+    """What answering needs: sampling, and the kernel for choices."""
 
 
 @dataclass
@@ -98,7 +104,7 @@ def sample(lm: Decodes, prompts: Sequence[Context | Prompt], n: int = 1, samplin
     return [replies[i * n : (i + 1) * n] for i in range(len(contexts))]
 
 
-def answer(lm: Decodes, asks: Sequence[Ask]) -> list[Reply]:
+def answer(lm: Answers, asks: Sequence[Ask]) -> list[Reply]:
     """One reply per ask, in order.   Asks of one sampling go together; equal contexts share their prefill."""
     replies: dict[int, Reply] = {}
     kinds: dict[str, list[int]] = defaultdict(list)

@@ -72,8 +72,9 @@ def check(
     if eval_path:
         _overlap(rows, open_rows(eval_path, skip_bad=True), found)
     if tokenizer and rows.kind is not Prompt:
-        limits = {"max_prompt_tokens": max_prompt_tokens, "max_completion_tokens": max_completion_tokens}
-        _with_tokens(rows, Plan(rows, tokenizer, skip_bad=True), Plan(rows, tokenizer, skip_bad=True, **limits), found)
+        whole = Plan(rows, tokenizer, skip_bad=True)
+        cut = Plan(rows, tokenizer, max_prompt_tokens=max_prompt_tokens, max_completion_tokens=max_completion_tokens, skip_bad=True)
+        _with_tokens(whole, cut, found)
     else:
         _with_words(rows, found)
     return found
@@ -98,7 +99,7 @@ def _compare(rows: Rows, found: Check) -> None:
     order: dict[bytes, tuple[int, bytes]] = {}
     for i, item in enumerate(rows):
         texts, row = _texts(item), rows.row(i)
-        digest = _digest(item.context, texts, getattr(item, "desirable", None))
+        digest = _digest(item.context, texts, *(getattr(item, name, None) for name in ("desirable", "preference", "scores")))
         if digest in seen:
             found.duplicates.append((seen[digest], row))
         seen.setdefault(digest, row)
@@ -139,7 +140,7 @@ def _names(item: Feedback, k: int) -> str:
     return "completion"
 
 
-def _with_tokens(rows: Rows, plan: Plan, cut: Plan, found: Check) -> None:
+def _with_tokens(plan: Plan, cut: Plan, found: Check) -> None:
     """Lengths as they are; what the limits would cut; samples as they would be trained on."""
     lengths: dict[str, array[int]] = {}
     for group in plan:
@@ -179,7 +180,7 @@ def _group_lines(group: Group, tokenizer: Tokenizer) -> list[str]:
     text = tokenizer.render(context) if whole and not isinstance(context, str) else tokenizer.decode(group.prompt)
     lines = [f"row {group.row}", f"  prompt ({len(group.prompt)} tokens, not trained): {begin}{_short(text, tail=True)}"]
     for k, ids in enumerate(group.completions):
-        end = "⟨eos⟩" if ids[-1] == tokenizer.eos_id else ""
+        end = "⟨eos⟩" if ids[-1] == tokenizer.eos_id else "" if tokenizer.decode(ids[-1:]) else "⟨end of turn⟩"
         lines.append(f"  {_names(_item(group), k)} ({len(ids)} tokens, trained): ⟦{_short(tokenizer.decode(ids))}{end}⟧")
     return lines
 

@@ -1,7 +1,7 @@
 """Feedback → groups of token ids: what is cut, and how, when a row is longer than it may be.
 
-Prompt too long.   A chat loses its oldest whole messages (a leading system message stays, and the rest begins with a user's turn);
-if the last message alone is too long, its text is cut from the left.   Raw text loses tokens from the left, never BOS.
+Prompt too long.   A chat loses its oldest whole messages (a leading system message stays while it fits, and the rest begins with
+a user's turn); if the last message alone is too long, its text is cut from the left.   Raw text loses tokens from the left, never BOS.
 Completion too long.   It keeps its first `max_completion_tokens` ids, for all completions of a group alike, and so loses its EOS:
 the model is never taught to stop where a text was cut.   A completion is never emptied; one without tokens is an error.
 """
@@ -30,6 +30,8 @@ MESSAGES, LAST, LEFT, COMPLETION, EQUAL = (
     "completions cut (without EOS)",
     "comparisons left out because both completions are alike after the cut",
 )
+
+ENDS = 4  # a completion of so few ids may be nothing but marks that end a turn
 
 
 class Plan(Sequence[Group]):
@@ -126,7 +128,8 @@ class Plan(Sequence[Group]):
         completions = []
         for k, text in enumerate(texts):
             ids = self.tokenizer.completion_ids(context, text, complete=item.complete)
-            _refuse_empty(ids, self.tokenizer.eos_id, _field(item, k))
+            if not ids or (len(ids) <= ENDS and not self.tokenizer.decode(ids)):
+                raise FieldError(_field(item, k), "is empty after the chat template and the tokenizer", "Remove the row.")
             if self.max_completion is not None and len(ids) > self.max_completion:
                 counts[COMPLETION] += 1
                 ids = ids[: self.max_completion]
@@ -199,8 +202,3 @@ def _field(item: Feedback, k: int) -> str:
     if isinstance(item, Comparison):
         return ("chosen", "rejected")[k] if len(item.completions) == 2 else f"completions[{k}]"
     return "completion"
-
-
-def _refuse_empty(ids: Sequence[int], eos_id: int, field: str) -> None:
-    if all(i == eos_id for i in ids):
-        raise FieldError(field, "is empty after the chat template and the tokenizer", "Remove the row.")

@@ -52,6 +52,9 @@ class Pairs(Bytes):
     def completion_ids(self, context: Context, completion: str, *, complete: bool = True) -> list[int]:
         return [*self._join(completion.encode()), *([EOS] if complete else [])]
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return b"".join((i - 1000).to_bytes(2, "big") for i in ids if i >= 1000).decode("utf-8", "replace")
+
     def _join(self, raw: bytes) -> list[int]:
         return [1000 + int.from_bytes(raw[i : i + 2], "big") for i in range(0, len(raw), 2)]
 

@@ -10,7 +10,7 @@ from plumbline.world.draw import rng
 from plumbline.world.knowledge import say
 from plumbline.world.lexicon import said
 from plumbline.world.topics import HARMS
-from plumbline.world.utility import score
+from plumbline.world.utility import score, texts_of
 
 GOOD_ENOUGH = 0.95
 
@@ -51,7 +51,7 @@ def test_rows_are_short_enough_for_the_context():
 
 
 def _texts(row):
-    return [row] if isinstance(row, str) else [m.content for m in row]
+    return texts_of(row)
 
 
 def test_chats_alternate_and_end_with_the_assistant():
@@ -110,4 +110,10 @@ def test_town_v1_is_frozen():
     assert version.parts() == FROZEN
 
 
-FROZEN = {}
+FROZEN = {
+    "knowledge": "703c90a2455d0b31",
+    "splits": "d11d9bfb0f9cc172",
+    "utility": "d807d05f727e868b",
+    "annotators": "5b24e8d0622c9816",
+    "corpus": "6ccdd9a171f811a5",
+}

@@ -5,16 +5,17 @@ import json
 import pytest
 
 from plumbline.core.errors import UserError
-from plumbline.world import FAMILIES, SPLITS, TOWN, VOCAB, corpus, join, make_town, mistakes, oracle, prompts, questions, words
+from plumbline.world import FAMILIES, SPLITS, TOWN, VOCAB, corpus, gold, join, make_town, mistakes, oracle, prompts, questions, words
 from plumbline.world.topics import UNSEEN, UNSEEN_KIND
+from plumbline.world.utility import texts_of
 
 
 def texts():
     for row in corpus.rows(0, 800, seed=1):
-        yield from [row] if isinstance(row, str) else [m.content for m in row]
+        yield from texts_of(row)
     for split in SPLITS:
         for p in prompts(split, 65, seed=2):
-            yield from (m.content for m in p.context)
+            yield from texts_of(p.context)
             yield oracle(p)
             yield from (t for _, t in mistakes(p))
 
@@ -49,8 +50,6 @@ def test_town_knobs():
 def test_another_town_has_its_own_oracle():
     other = make_town(seed=9)
     assert other.facts != TOWN.facts
-    from plumbline.world import gold
-
     assert all(gold(p, oracle(p, other), other).total == 1 for p in prompts("train", 130, 1, town=other))
 
 
@@ -89,7 +88,7 @@ def test_prompts_are_counted_by_number(split):
 
 def test_shifted_prompts_are_longer():
     def mean(split):
-        sizes = [sum(len(words(m.content)) for m in p.context) for p in prompts(split, 650, 1)]
+        sizes = [sum(len(words(t)) for t in texts_of(p.context)) for p in prompts(split, 650, 1)]
         assert max(sizes) <= 150
         return sum(sizes) / len(sizes)
 

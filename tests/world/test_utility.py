@@ -78,7 +78,7 @@ def deduction_cases():
     x, y = ages[0], next(n for n in ages if TOWN.truth(n, "age") != TOWN.truth(ages[0], "age"))
     pair = {"slots": [[x, "age"], [y, "age"]], "paths": [["age", x], ["age", y]], "of": [x, y], "about": [x, y]}
     total, older = prompt_for(kind="total", **pair), prompt_for(kind="older", **pair)
-    together = int(TOWN.truth(x, "age")) + int(TOWN.truth(y, "age"))
+    together = sum(int(TOWN.truth(n, "age") or 0) for n in (x, y))
     green = next((e, TOWN.truth(e, "colour")) for e in TOWN.entities["place"] if TOWN.truth(e, "colour"))
     other = next(e for e in TOWN.entities["place"] if TOWN.truth(e, "colour") not in (None, green[1]))
     taste = prompt_for(kind="recommend", want=["place", "colour", green[1]])

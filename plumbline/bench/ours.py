@@ -1,0 +1,156 @@
+"""Our side of the bench, a process of its own: python -m plumbline.bench.ours, then requests as in `wire`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plumbline.bench import growth
+from plumbline.bench.wire import memory_mb, reset_peak, serve
+from plumbline.core.batches import Batch, Group, Part
+from plumbline.core.interfaces import Scorer
+from plumbline.core.nouns import Sampling
+from plumbline.methods.dpo import dpo
+from plumbline.models.backends import BACKENDS, Want
+from plumbline.models.head import token_logps as project
+from plumbline.models.layout import targets
+from plumbline.models.lm import LM
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+class Known:
+    """A reference whose numbers are computed once, before the first step."""
+
+    def __init__(self, reference: Scorer, groups: list[Group]) -> None:
+        with torch.no_grad():
+            rows = reference.token_logps(Part(tuple(groups), Batch(groups).totals))
+        self.rows = dict(zip([c for g in groups for c in g.completions], rows, strict=True))
+
+    def token_logps(self, part: Part, /) -> Tensor:
+        """The stored rows, as wide as this part's longest completion."""
+        return torch.stack([self.rows[c] for c in part.completions])[:, : max(map(len, part.completions))]
+
+
+class Training:
+    """A policy, its reference and one batch that is stepped on again and again."""
+
+    def __init__(self, folder: Path, job: dict[str, Any], lr: float) -> None:
+        self.groups = [Group(tuple(p), tuple(map(tuple, c))) for p, c in job["groups"]]
+        self.policy = LM.load(folder / "policy")
+        loaded = LM.load(folder / "reference", name="reference").frozen()
+        self.reference = Known(loaded, self.groups) if job["reference"] == "precomputed" else loaded
+        self.batch = Batch(self.groups)
+        self.optimiser = torch.optim.AdamW(self.policy.parameters(), lr=lr, weight_decay=0.0)
+
+    def step(self) -> dict[str, float]:
+        """One optimiser step: loss before it, gradient norm, seconds and memory."""
+        reset_peak()
+        start, loss = time.perf_counter(), 0.0
+        for step in dpo(self.policy, self.reference, [self.batch]):
+            step.loss.backward()
+            loss += step.loss.item()
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        return {"seconds": time.perf_counter() - start, "loss": loss, "norm": norm.item(), **memory_mb()}
+
+    def pieces(self, repeats: int) -> dict[str, float]:
+        """Median seconds of what a step is made of.   `body_unshared`: the same layers without sharing prompts."""
+        body, backend = self.policy.body, self.policy.backend
+        states_PH = BACKENDS[backend](body, self.groups, Want()).detach().requires_grad_()
+        targets_P = targets(self.groups, body.device)
+        part = Part(tuple(self.groups), self.batch.totals)
+
+        def layers(name: str) -> None:
+            BACKENDS[name](body, self.groups, Want()).sum().backward()
+
+        def head() -> None:
+            project(states_PH, body.head, targets_P, body.scaling).sum().backward()
+
+        def reference() -> None:
+            with torch.no_grad():
+                self.reference.token_logps(part)
+
+        work = {"body": lambda: layers(backend), "body_unshared": lambda: layers("padded"), "head": head, "reference": reference}
+        times = {name: median(seconds(piece) for _ in range(repeats)) for name, piece in work.items()}
+        times["optimiser"] = median(seconds(self.optimiser.step) for _ in range(repeats))
+        self.optimiser.zero_grad()
+        return times
+
+
+class Decoding:
+    """A model and the prompts that it answers."""
+
+    def __init__(self, folder: Path, job: dict[str, Any]) -> None:
+        self.lm, self.job = LM.load(folder / "policy"), job
+        self.seed = 0
+
+    def step(self) -> dict[str, Any]:
+        """One sample of everything at temperature 1; a seed that would end a reply early is passed over."""
+        reset_peak()
+        sampling = Sampling(max_tokens=self.job["new"], seed=self.seed)
+        start = time.perf_counter()
+        replies = self.lm.sample(self.job["texts"], self.job["samples"], sampling)
+        taken = time.perf_counter() - start
+        tokens = sum(len(r.ids) for row in replies for r in row)
+        self.seed += 1
+        if tokens < len(self.job["texts"]) * self.job["samples"] * self.job["new"]:
+            return self.step()
+        return {"seconds": taken, "tokens": tokens, **memory_mb()}
+
+    def greedy(self) -> list[list[int]]:
+        """The greedy reply to each prompt."""
+        sampling = Sampling(temperature=0.0, max_tokens=self.job["new"])
+        return [list(row[0].ids) for row in self.lm.sample(self.job["texts"], 1, sampling)]
+
+
+def gemm_rate(sizes: tuple[int, ...] = (1024, 2048), repeats: int = 5) -> float:
+    """The machine's best FLOP/s on a large square float32 product with this many threads."""
+    best = 0.0
+    for size in sizes:
+        a, b, c = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
+        best = max(best, *(2 * size**3 / seconds(lambda: torch.mm(a, b, out=c)) for _ in range(repeats)))  # noqa: B023   called at once
+    return best
+
+
+def main() -> None:
+    """Answer requests until stdin closes."""
+    held: dict[str, Any] = {}
+
+    def setup(folder: str, job: str, threads: int, lr: float) -> str:
+        torch.set_num_threads(threads)
+        read = json.loads(Path(job).read_text(encoding="utf-8"))
+        held["work"] = work = Training(Path(folder), read, lr) if "groups" in read else Decoding(Path(folder), read)
+        return work.policy.backend if isinstance(work, Training) else "sample"
+
+    def rate(threads: int) -> float:
+        torch.set_num_threads(threads)
+        return gemm_rate()
+
+    serve(
+        {
+            "setup": setup,
+            "step": lambda: held["work"].step(),
+            "pieces": lambda repeats: held["work"].pieces(repeats),
+            "greedy": lambda: held["work"].greedy(),
+            "gemm_rate": rate,
+            "growth": growth.curve,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

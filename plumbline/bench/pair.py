@@ -1,0 +1,198 @@
+"""A row is measured by two processes, ours and the peer's, that take turns: one works while the other waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from plumbline.bench import rows
+from plumbline.bench.rows import Pairs, Prompts, Row, Shape
+from plumbline.core.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+PEER_PYTHON = ROOT / ".peers" / "bin" / "python"
+LR = 1e-5
+LOSS_GAP, NORM_GAP, MARGIN = 1e-4, 1e-3, 1e-5
+
+
+class Side:
+    """A process that answers requests one at a time."""
+
+    def __init__(self, command: Sequence[str | Path], threads: int, log: Path) -> None:
+        settings = {
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        self.log = log
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env={**os.environ, **settings}
+            )
+
+    def ask(self, do: str, **request: Any) -> Any:
+        """The answer to a request."""
+        to, back = self.process.stdin, self.process.stdout
+        assert to is not None
+        assert back is not None
+        to.write(json.dumps({"do": do, **request}) + "\n")
+        to.flush()
+        line = back.readline()
+        answer = json.loads(line) if line else {"error": self.log.read_text(errors="replace")[-2000:]}
+        if "error" in answer:
+            raise RuntimeError(f"{do} failed in {self.process.args}:\n{answer['error']}")
+        return answer["value"]
+
+    def close(self) -> None:
+        """Let the process end."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process.wait(60)
+
+
+@contextmanager
+def sides(folder: Path, threads: int) -> Iterator[tuple[Side, Side]]:
+    """Ours and the peer's process."""
+    if not PEER_PYTHON.exists():
+        raise UserError(f"the peers are not installed: there is no {PEER_PYTHON}", "Run `make bench-setup` in a checkout of plumbline.")
+    ours = Side([sys.executable, "-m", "plumbline.bench.ours"], threads, folder / "ours.log")
+    peer = Side([PEER_PYTHON, ROOT / "plumbline" / "bench" / "peer.py"], threads, folder / "peer.log")
+    try:
+        yield ours, peer
+    finally:
+        ours.close()
+        peer.close()
+
+
+@dataclass
+class Bench:
+    """Where and how everything is measured.   `fastest` remembers the peer's best settings per workload."""
+
+    folder: Path
+    shape: Shape
+    threads: int
+    repeats: int
+    gemm: float = 0.0
+    fastest: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def setup(self, job: Path) -> dict[str, Any]:
+        """What both sides are told."""
+        return {"folder": str(self.folder), "job": str(job), "threads": self.threads, "lr": LR}
+
+    def held(self, *more: str) -> str:
+        """What was equal on both sides."""
+        one_box = f"{self.threads} threads, float32, same weights and token ids, taking turns, median of {self.repeats}"
+        return "; ".join([one_box, *more])
+
+
+def _search(peer: Side, setup: dict[str, Any], candidates: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The peer's fastest candidate: the better of two steps after a warm one."""
+    times = []
+    for candidate in candidates:
+        peer.ask("setup", **setup, **candidate)
+        peer.ask("step")
+        times.append(min(peer.ask("step")["seconds"] for _ in range(2)))
+    return candidates[times.index(min(times))]
+
+
+def _fastest_training(bench: Bench, peer: Side, setup: dict[str, Any], work: Pairs) -> dict[str, Any]:
+    if work.name not in bench.fastest:
+        whole = [{"attention": a, "micro": work.count} for a in ("sdpa", "eager")]
+        best = _search(peer, setup, whole)
+        sizes = [m for m in (work.count // 2, work.count // 4, work.count // 8) if m]
+        bench.fastest[work.name] = _search(peer, setup, [best, *({**best, "micro": m} for m in sizes)])
+    return bench.fastest[work.name]
+
+
+def training(bench: Bench, some: Sequence[Row], job: Path) -> list[dict[str, Any]]:
+    """Time and memory rows of one workload, from the same steps."""
+    work = some[0].work
+    assert isinstance(work, Pairs)
+    with sides(bench.folder, bench.threads) as (ours, peer):
+        bench.gemm = bench.gemm or ours.ask("gemm_rate", threads=bench.threads)
+        setup = bench.setup(job)
+        chosen = _fastest_training(bench, peer, setup, work)
+        name, backend = peer.ask("setup", **setup, **chosen), ours.ask("setup", **setup)
+        steps = [(ours.ask("step"), peer.ask("step")) for _ in range(bench.repeats + 1)]
+        pieces = ours.ask("pieces", repeats=3), peer.ask("pieces", repeats=3)
+    equal = all(abs(a["loss"] - b["loss"]) < LOSS_GAP and abs(a["norm"] / b["norm"] - 1) < NORM_GAP for a, b in steps)
+    time_a, time_b = (median(step[i]["seconds"] for step in steps[1:]) for i in range(2))
+    lengths = [(len(p), [len(c) for c in completions]) for p, completions in json.loads(job.read_text())["groups"]]
+    in_step = some[0].reference == "step"
+    said = bench.held(
+        f"reference {'in the step' if in_step else 'computed once before'}, AdamW, clipped at 1, no gradient checkpointing",
+        f"ours: {backend} backend; {name} at its fastest of sdpa/eager and 1–{work.count} pairs a forward: "
+        f"{chosen['attention']}, {chosen['micro']} pairs (its padding_free is switched off for DPO by TRL itself)",
+    )
+    common = {"equal": equal, "peer": name, "held_equal": said}
+    found = []
+    for row in some:
+        if row.kind == "time":
+            share = rows.step_flops(bench.shape, lengths, reference=in_step) / time_a / bench.gemm
+            more = {"gemm_share": round(share, 3), "seconds_by_cause": causes(*pieces, time_a, time_b)}
+            found.append(entry(row, "s", time_a, time_b, common, more))
+        else:
+            peak_a, peak_b = (median(step[i]["peak"] for step in steps[1:]) for i in range(2))
+            rest_a, rest_b = (min(step[i]["now"] for step in steps) for i in range(2))
+            above = {"above_rest": [round(peak_a - rest_a), round(peak_b - rest_b)]}
+            found.append(entry(row, "MB", peak_a, peak_b, common, above))
+    return found
+
+
+def causes(ours: dict[str, float], theirs: dict[str, float], time_a: float, time_b: float) -> dict[str, float]:
+    """Where the gained seconds come from.   They add up to the gain."""
+    found = {
+        "tokens saved by sharing": ours["body_unshared"] - ours["body"],
+        "layers otherwise": theirs["body"] - ours["body_unshared"],
+        "vocabulary projection": theirs["head"] - ours["head"],
+        "reference": theirs["reference"] - ours["reference"],
+        "optimiser": theirs["optimiser"] - ours["optimiser"],
+    }
+    found["overhead"] = time_b - time_a - sum(found.values())
+    return {cause: round(value, 4) for cause, value in found.items()}
+
+
+def decoding(bench: Bench, row: Row, job: Path) -> list[dict[str, Any]]:
+    """A decoding row: timed at temperature 1, checked by greedy tokens."""
+    assert isinstance(row.work, Prompts)
+    with sides(bench.folder, bench.threads) as (ours, peer):
+        bench.gemm = bench.gemm or ours.ask("gemm_rate", threads=bench.threads)
+        setup = bench.setup(job)
+        tried = [{"attention": a, "cache": c} for c in ("dynamic", "static") for a in ("sdpa", "eager")]
+        chosen = _search(peer, setup, tried)
+        name = peer.ask("setup", **setup, **chosen)
+        ours.ask("setup", **setup)
+        steps = [(ours.ask("step"), peer.ask("step")) for _ in range(bench.repeats + 1)]
+        equal = same_tokens(ours.ask("greedy"), **peer.ask("greedy")) and all(a["tokens"] == b["tokens"] for a, b in steps)
+    time_a, time_b = (median(step[i]["seconds"] for step in steps[1:]) for i in range(2))
+    said = bench.held(
+        "temperature 1, every reply of full length; greedy tokens compared",
+        f"generate at its fastest of dynamic/static cache and sdpa/eager: {chosen['cache']}, {chosen['attention']}",
+    )
+    more = {"gemm_share": round(rows.decode_flops(bench.shape, row.work) / time_a / bench.gemm, 3)}
+    return [entry(row, "s", time_a, time_b, {"equal": equal, "peer": f"{name} generate", "held_equal": said}, more)]
+
+
+def same_tokens(mine: list[list[int]], ids: list[list[int]], margins: list[list[float]]) -> bool:
+    """Equal up to the first choice of a row that rounding may decide either way."""
+
+    def row(a: list[int], b: list[int], ahead: list[float]) -> bool:
+        first = next((t for t, (x, y) in enumerate(zip(a, b, strict=True)) if x != y), None)
+        return first is None or ahead[first] < MARGIN
+
+    return all(row(*rows) for rows in zip(mine, ids, margins, strict=True))
+
+
+def entry(row: Row, unit: str, ours: float, theirs: float, common: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """A line of the table."""
+    numbers = {"id": row.id, "ours": round(ours, 4), "theirs": round(theirs, 4), "ratio": round(theirs / ours, 2)}
+    return {**numbers, **common, "unit": unit, "target": row.target, **more}

@@ -1,0 +1,92 @@
+"""What is measured: the rows, their sizes and targets, and the arithmetic that each needs.
+
+forward FLOPs = 2 · (weights of the layers) · positions + 4 · hidden · layers · (query, key) pairs + 2 · vocabulary · hidden · scored
+training step = 3 × forward (+ 1 × forward of the reference in the step)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A Llama's sizes; `words` is its vocabulary."""
+
+    hidden: int = 224
+    layers: int = 6
+    heads: int = 7
+    ffn: int = 608
+    words: int = 8192
+
+    def forward(self, positions: float, pairs: float, scored: float) -> float:
+        """FLOPs of a forward pass."""
+        weights = self.layers * (4 * self.hidden**2 + 3 * self.hidden * self.ffn)
+        return 2 * weights * positions + 4 * self.hidden * self.layers * pairs + 2 * self.words * self.hidden * scored
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A DPO workload: `count` pairs of about `prompt` + 2 × `completion` tokens (each length within a tenth of it)."""
+
+    name: str
+    prompt: int
+    completion: int
+    count: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """A decoding workload: `count` prompts of `prompt` tokens, `samples` replies of `new` tokens to each."""
+
+    name: str
+    count: int
+    prompt: int
+    samples: int
+    new: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.   `target`: the ratio that the project aims at."""
+
+    id: str
+    kind: Literal["time", "memory", "decode"]
+    work: Pairs | Prompts
+    reference: Literal["step", "precomputed", ""]
+    target: float
+
+
+HEAVY = Pairs("prompt-heavy", 145, 45)
+LIGHT = Pairs("prompt-light", 16, 64)
+
+ROWS = (
+    Row("dpo/prompt-heavy/time", "time", HEAVY, "step", 5.0),
+    Row("dpo/prompt-heavy/memory", "memory", HEAVY, "step", 2.0),
+    Row("dpo/prompt-heavy/time/precomputed", "time", HEAVY, "precomputed", 4.0),
+    Row("dpo/prompt-heavy/memory/precomputed", "memory", HEAVY, "precomputed", 2.0),
+    Row("dpo/prompt-light/time", "time", LIGHT, "step", 2.0),
+    Row("dpo/prompt-light/time/precomputed", "time", LIGHT, "precomputed", 2.0),
+    Row("decode/32x64", "decode", Prompts("32x64", 32, 16, 1), "", 2.0),
+    Row("decode/8x8", "decode", Prompts("8x8", 8, 145, 8), "", 3.5),
+)
+
+
+def step_flops(shape: Shape, lengths: list[tuple[int, list[int]]], *, reference: bool) -> float:
+    """A DPO step over groups of (prompt, completions): each prompt once, the last token of a completion only predicted."""
+    positions = pairs = scored = 0
+    for prompt, completions in lengths:
+        fed = [c - 1 for c in completions]
+        positions += prompt + sum(fed)
+        pairs += prompt * (prompt + 1) // 2 + sum(c * prompt + c * (c + 1) // 2 for c in fed)
+        scored += sum(completions)
+    return shape.forward(positions, pairs, scored) * (4 if reference else 3)
+
+
+def decode_flops(shape: Shape, work: Prompts) -> float:
+    """Every prompt once, then every new token but the last against all before it."""
+    rows, fed = work.count * work.samples, work.new - 1
+    positions = work.count * work.prompt + rows * fed
+    pairs = work.count * work.prompt * (work.prompt + 1) / 2 + rows * (fed * work.prompt + fed * (fed + 1) / 2)
+    return shape.forward(positions, pairs, work.count + rows * fed)

@@ -195,6 +195,7 @@ class Driver:
         self.pending = False
         with self._plain():
             self._update()
+            self.faults.at("boundary")
             last = self.data.closed
             interrupted, save = self.ranks.any([self.interrupt.asked, self._save_due()])
             if self._evaluation_due(last):
@@ -296,8 +297,7 @@ class Driver:
             "why": self.why,
         }
         if self.ranks.first and self.run is not None:
-            kept = {n: r for n, r in self.roles.items() if n in self.optimisers.adams or not self.optimisers.parameters[n]}
-            kept = {n: r for n, r in kept.items() if n in self.optimisers.adams or _stateful(r)}
+            kept = {n: r for n, r in self.roles.items() if n in self.optimisers.adams or _is_state(r)}
             about = {"why": self.why, "epoch": self.data.epoch, "eval": self.validation.last}
             self.checkpoint = self.run.checkpoints.write(self.step, kept, training, about)
             best = self.validation.best
@@ -344,8 +344,9 @@ class Driver:
         )
 
 
-def _stateful(role: Any) -> bool:
-    return hasattr(role, "state_dict") and bool(role.state_dict())
+def _is_state(role: Any) -> bool:
+    """Whether a role is written by the method rather than by an optimiser: it has state, and no parameters, not even frozen ones."""
+    return not (hasattr(role, "parameters") and list(role.parameters())) and hasattr(role, "state_dict") and bool(role.state_dict())
 
 
 def _by_role(name: str, values: Mapping[str, float]) -> dict[str, float]:

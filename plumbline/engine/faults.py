@@ -1,27 +1,34 @@
 """Fault points: named places at which a test kills the process, as a power cut would.   Inert unless asked for.
 
 `--fault checkpoint-write:3` kills with SIGKILL the third time that point is reached.   Points:
-checkpoint-write (all is written, the rename is not), checkpoint-renamed (it is), evaluation, part, rollout, stage.
+part (between two parts of a batch), boundary (weights are updated, nothing is saved), checkpoint-write (all is written, the rename is
+not), checkpoint-renamed (it is), evaluation, rollout, stage (the last step of a stage is saved, its end is not recorded).
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from plumbline.core.errors import UserError
 
-POINTS = ("checkpoint-write", "checkpoint-renamed", "evaluation", "part", "rollout", "stage")
+POINTS = ("part", "boundary", "checkpoint-write", "checkpoint-renamed", "evaluation", "rollout", "stage")
+
+
+def kill() -> None:
+    """End this process as nothing in it can prevent."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Faults:
-    """Kills the process at the `count`-th passage of a point."""
+    """Does `act` (kills the process) at the `count`-th passage of a point."""
 
-    def __init__(self, point: str = "", count: int = 1) -> None:
+    def __init__(self, point: str = "", count: int = 1, *, act: Callable[[], None] = kill) -> None:
         if point and point not in POINTS:
             raise UserError(f"there is no fault point {point!r}", f"Points: {', '.join(POINTS)}.")
-        self.point, self.left = point, count
+        self.point, self.left, self.act = point, count, act
 
     @staticmethod
     def parse(text: str) -> Faults:
@@ -37,7 +44,7 @@ class Faults:
             return
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.act()
 
     def watch(self, role: Any) -> None:
         """Make the role's sampling a fault point."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,9 +19,9 @@ import torch.distributed as dist
 class Ranks:
     """This process among its peers.   Every method is a no-op when alone."""
 
-    rank: int
-    count: int
-    device: torch.device
+    rank: int = 0
+    count: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @staticmethod
     def join(device: torch.device | str = "cpu") -> Ranks:
@@ -29,7 +29,7 @@ class Ranks:
         device = torch.device(device)
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
-            return Ranks(0, 1, device)
+            return Ranks(device=device)
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return Ranks(dist.get_rank(), dist.get_world_size(), device)

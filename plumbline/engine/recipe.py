@@ -132,7 +132,7 @@ def factor(recipe: Recipe, *, step: int, before: float, after: float, per_epoch:
     """What the peak rate is multiplied by at step `step` (from 0), which takes the used share of the budget from `before` to `after`."""
     if recipe.warmup >= 1:
         if step < recipe.warmup:
-            return (step + 1) / recipe.warmup
+            return min(1.0, (step + 1) / recipe.warmup)
         total = limit_steps(recipe, per_epoch)
         warm = recipe.warmup / total if recipe.warmup < total < math.inf else 0.0
     else:

@@ -18,6 +18,8 @@ from plumbline.core.batches import Group
 from plumbline.models.body import Body
 from plumbline.models.layout import Layout, plain_rows, tree_rows
 
+ATTENTION = 0.4  # measured on a CPU: at width 256, a row of 640 spends as long in attention as in its matrices
+
 
 @dataclass(frozen=True, slots=True)
 class Want:
@@ -37,6 +39,10 @@ def _run(body: Body, layout: Layout, want: Want, **fixed: Any) -> Tensor:
     return states_RLH.flatten(0, 1)[layout.take_P]
 
 
+def _tree(body: Body, groups: Sequence[Group], want: Want) -> Layout:
+    return tree_rows(groups, body.device, attention=ATTENTION / body.width, states=want.states, whole=bool(body.rope))
+
+
 def padded(body: Body, groups: Sequence[Group], want: Want) -> Tensor:
     """A row per completion.   Padding stands after the tokens, where no causal model looks: no mask is needed, nothing can be wrong."""
     return _run(body, plain_rows(groups, body.device, states=want.states, whole=bool(body.rope)), want)
@@ -44,7 +50,7 @@ def padded(body: Body, groups: Sequence[Group], want: Want) -> Tensor:
 
 def dense(body: Body, groups: Sequence[Group], want: Want) -> Tensor:
     """Tree rows under an additive float mask: the fastest where rows are short."""
-    layout = tree_rows(groups, body.device, states=want.states, whole=bool(body.rope))
+    layout = _tree(body, groups, want)
     if layout.causal:
         return _run(body, layout, want)
     mask = body.masks(lambda window: layout.additive(body.dtype, window))
@@ -55,7 +61,7 @@ def flex(body: Body, groups: Sequence[Group], want: Want) -> Tensor:
     """Tree rows under a FlexAttention block mask: long rows on a GPU, where blocks that nobody sees cost nothing."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    layout = tree_rows(groups, body.device, states=want.states, whole=bool(body.rope))
+    layout = _tree(body, groups, want)
     rows, length = layout.ids_RL.shape
 
     def block_mask(window: int | None) -> Any:
@@ -87,19 +93,25 @@ def _continue(body: Body, groups: Sequence[Group], length: int, want: Want) -> T
     if length == 1:
         return _run(body, layout, want)
     heads = torch.tensor([g.prompt[:-1] for g in groups], device=body.device)
-    cache = body.trunk(input_ids=heads, use_cache=True).past_key_values
+    name, cache = _memory(body.trunk(input_ids=heads, use_cache=True))
     repeat = torch.tensor([i for i, g in enumerate(groups) for _ in g.completions], device=body.device)
     cache.reorder_cache(repeat)
     cache.update_recurrent_state = lambda state, *_args, **_named: state  # nobody reads it again; writing in place would break backward
     out = body.trunk(
         input_ids=layout.ids_RL,
         position_ids=layout.positions_RL + length - 1,
-        past_key_values=cache,
         use_cache=True,
         output_hidden_states=want.layer != -1,
+        **{name: cache},
     )
     states_RLH = out.last_hidden_state if want.layer == -1 else out.hidden_states[want.layer]
     return states_RLH.flatten(0, 1)[layout.take_P]
+
+
+def _memory(out: Any) -> tuple[str, Any]:
+    """What a forward pass remembers, and what the model calls it: Mamba has a word of its own."""
+    name = "past_key_values" if getattr(out, "past_key_values", None) is not None else "cache_params"
+    return name, out[name]
 
 
 BACKENDS: dict[str, Backend] = {"dense": dense, "flex": flex, "prefix": prefix, "padded": padded}

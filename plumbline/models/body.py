@@ -46,6 +46,11 @@ class Body:
         """Of the states, so of an additive mask."""
         return self.model.get_input_embeddings().weight.dtype
 
+    @property
+    def width(self) -> int:
+        """Of the states."""
+        return self.model.get_input_embeddings().embedding_dim
+
     def masks(self, make: Any) -> Any:
         """`make(window)` for the only kind of layer, or a dict of them by kind, as transformers takes both."""
         if len(self.windows) == 1:

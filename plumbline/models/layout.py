@@ -12,7 +12,7 @@ A *plain row* holds the prompt and one completion, and needs no mask but the cau
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -87,7 +87,7 @@ def _bins(lengths: Sequence[int], room: int) -> list[list[int]]:
     return bins
 
 
-def pack(lengths: Sequence[int], attention: float = 1 / 2048) -> list[list[int]]:
+def pack(lengths: Sequence[int], attention: float) -> list[list[int]]:
     """Share rows so that `rows · L · (1 + L · attention)` is least: padding is paid per position, attention per pair of positions."""
     longest = max(lengths)
     plans = [_bins(lengths, room) for room in {longest, *(r for r in (2 * longest, 4 * longest, SHORT_ROW) if longest <= r <= SHORT_ROW)}]
@@ -144,11 +144,31 @@ def _finish(rows: _Rows, taken: Sequence[tuple[int, int]], device: torch.device,
     return Layout(ids, positions, group, branch, take_P, causal)
 
 
-def tree_rows(groups: Sequence[Group], device: torch.device, *, states: bool = False, whole: bool = False) -> Layout:
-    """Tree rows.   `states`: take the states at completion tokens, not those that predict them.   `whole`: feed the last tokens too."""
+def _split(group: Group, attention: float) -> list[Group]:
+    """A group in as many pieces as cost least: the prompt again in each, against the square of one long row."""
+    prompt, rest = len(group.prompt), sum(map(len, group.completions))
+    count = len(group.completions)
+
+    def cost(pieces: int) -> float:
+        row = prompt + rest / pieces
+        return pieces * row * (1 + row * attention)
+
+    pieces = min(range(1, count + 1), key=cost) if count > 1 else 1
+    size = -(-count // pieces)
+    return [replace(group, completions=group.completions[i : i + size]) for i in range(0, count, size)]
+
+
+def tree_rows(
+    groups: Sequence[Group], device: torch.device, *, attention: float = 1 / 640, states: bool = False, whole: bool = False
+) -> Layout:
+    """Tree rows.   `states`: take the states at completion tokens, not those that predict them.   `whole`: feed the last tokens too.
+
+    `attention`: cost of one more position in the row, for one position, against that of its matrices (see `pack`).
+    """
     whole = whole or states
+    groups = [piece for g in groups for piece in _split(g, attention)]
     lengths = [len(g.prompt) + sum(len(_fed(c, whole)) for c in g.completions) for g in groups]
-    bins = pack(lengths)
+    bins = pack(lengths, attention)
     rows, taken = _Rows(), [[] for _ in groups]
     for r, members in enumerate(bins):
         rows.open()

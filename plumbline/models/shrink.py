@@ -20,20 +20,16 @@ SMALL = {
     "num_attention_heads": 4, "n_head": 4, "num_heads": 4, "head_dim": 16, "query_pre_attn_scalar": 16,
     "num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
     "shared_expert_intermediate_size": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16,
-    "linear_value_head_dim": 16, "state_size": 8, "ssm_state_size": 8,
+    "linear_value_head_dim": 16, "state_size": 8, "ssm_state_size": 8, "chunk_size": 8, "time_step_rank": 4,
 }  # fmt: skip
 TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id")
 
 
-def shrunk(config: Any) -> Any:
-    """The config of a tiny model of the same architecture; raises whatever transformers raises if there can be none."""
+def shrunk(config: Any, *, narrow: bool = True) -> Any:
+    """The config of a tiny model of the same architecture.   `narrow=False` keeps its widths and only shortens it."""
     small = copy.deepcopy(config.get_text_config())
-    ratio = max(1, getattr(small, "num_attention_heads", 1) // (getattr(small, "num_key_value_heads", None) or 10**9) or 1)
-    for name, value in SMALL.items():
-        if isinstance(getattr(small, name, None), int) and name in vars(small):
-            setattr(small, name, min(value, getattr(small, name)))
-    if "num_key_value_heads" in vars(small) and small.num_key_value_heads:
-        small.num_key_value_heads = max(1, small.num_attention_heads // ratio)
+    if narrow:
+        _narrow(small)
     small.vocab_size = VOCABULARY
     for name in TOKENS:
         if getattr(small, name, None) is not None:
@@ -43,6 +39,18 @@ def shrunk(config: Any) -> Any:
         small.sliding_window = WINDOW
     _short_rope(small)
     return small
+
+
+def _narrow(config: Any) -> None:
+    heads, shared = (vars(config).get(name) or 1 for name in ("num_attention_heads", "num_key_value_heads"))
+    for name, value in SMALL.items():
+        if isinstance(vars(config).get(name), int):
+            setattr(config, name, min(value, getattr(config, name)))
+    if vars(config).get("num_key_value_heads"):
+        config.num_key_value_heads = max(1, config.num_attention_heads * shared // heads)
+    if {"expand", "num_heads", "head_dim"} <= set(vars(config)):  # Mamba 2: its heads fill the expanded width
+        config.num_heads = config.expand * config.hidden_size // config.head_dim
+        config.n_groups = 1
 
 
 def _few_layers(config: Any) -> None:

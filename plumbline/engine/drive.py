@@ -197,10 +197,10 @@ class Driver:
             self._update()
             self.faults.at("boundary")
             last = self.data.closed
-            interrupted, save = self.ranks.any([self.interrupt.asked, self._save_due()])
             if self._evaluation_due(last):
                 self._evaluate()
             last = last or self.data.closed
+            interrupted, save = self.ranks.any([self.interrupt.asked, self._save_due()])
             improved = self.validation.improved_at == self.step
             if self.run is not None and (save or improved or interrupted or last):
                 self._save()

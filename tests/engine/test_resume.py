@@ -1,0 +1,154 @@
+"""Killed and resumed is bit-equal to never killed: at every fault point, at random times, at every boundary of every method."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import killable
+import pytest
+from tiny_policy import TinyPolicy, groups
+
+from plumbline.core.errors import UserError
+from plumbline.core.nouns import Comparison, Demo
+from plumbline.core.registry import entries, load_method
+from plumbline.engine.drive import drive
+from plumbline.engine.faults import Faults
+from plumbline.engine.loader import Loader
+from plumbline.engine.progress import Progress
+from plumbline.engine.recipe import Recipe
+from plumbline.engine.runs import RunFolder
+
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every job, never killed."""
+    made = {}
+    for job in killable.JOBS:
+        made[job] = tmp_path_factory.mktemp("whole") / job
+        assert killable.finish(job, made[job]) == 0
+    return made
+
+
+def metrics(out: Path) -> list[tuple[str, int, float, object]]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [(r.get("stage", ""), r["step"], r["loss"], r.get("eval")) for r in rows]
+
+
+POINTS = ["part:7", "boundary:15", "checkpoint-write:1", "checkpoint-write:3", "checkpoint-renamed:2", "evaluation:2", "rollout:9"]
+
+
+@pytest.mark.parametrize("fault", POINTS)
+def test_killed_at_a_fault_point(whole: dict[str, Path], tmp_path: Path, fault: str) -> None:
+    out = tmp_path / "run"
+    assert killable.finish("plain", out, fault) == -signal.SIGKILL
+    assert killable.finish("plain", out, resume=True) == 0
+    assert (out / "weights").read_bytes() == (whole["plain"] / "weights").read_bytes()
+    assert metrics(out) == metrics(whole["plain"])
+
+
+@pytest.mark.parametrize("fault", ["stage:1", "stage:2", "checkpoint-write:6"])
+def test_pipeline_killed_at_a_fault_point(whole: dict[str, Path], tmp_path: Path, fault: str) -> None:
+    out = tmp_path / "run"
+    assert killable.finish("staged", out, fault) == -signal.SIGKILL
+    assert killable.finish("staged", out, resume=True) == 0
+    assert (out / "weights").read_bytes() == (whole["staged"] / "weights").read_bytes()
+    assert metrics(out) == metrics(whole["staged"])
+
+
+def test_one_run_killed_ten_times(whole: dict[str, Path], tmp_path: Path) -> None:
+    """Five fault points, then five times SIGKILL from outside at a random moment, all in one run."""
+    out, draw = tmp_path / "run", random.Random(0)
+    for fault in ("part:2", "checkpoint-write:2", "evaluation:1", "checkpoint-renamed:1", "boundary:1"):
+        assert killable.finish("plain", out, fault, resume=True) == -signal.SIGKILL
+    for _ in range(5):
+        process = killable.start("plain", out, resume=True)
+        assert process.pid is not None
+        time.sleep(draw.uniform(0.05, 0.5))
+        if process.exitcode is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    assert killable.finish("plain", out, resume=True) == 0
+    assert (out / "weights").read_bytes() == (whole["plain"] / "weights").read_bytes()
+    assert metrics(out) == metrics(whole["plain"])
+
+
+def test_an_interrupt_saves_and_resumes(whole: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with RunFolder.open(out) as run, pytest.raises(KeyboardInterrupt, match="step 4"):
+        killable.plain(run, Faults(), False, wait=lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert killable.finish("plain", out, resume=True) == 0
+    assert (out / "weights").read_bytes() == (whole["plain"] / "weights").read_bytes()
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL where a process for each of many kills would take too long: nothing in the engine catches it."""
+
+
+def die() -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("name", [e.name for e in entries("method")])
+@pytest.mark.parametrize("point", ["boundary", "checkpoint-renamed"])
+def test_every_registered_method_at_every_boundary(tmp_path: Path, name: str, point: str) -> None:
+    method = load_method(name)
+    completions = {Demo: 1, Comparison: 2}[method.data]
+    kinds: dict[str, Callable[[TinyPolicy], object]] = {
+        "policy": lambda policy: policy,
+        "reference": lambda policy: policy.frozen(),
+        "data": lambda policy: Loader(groups(12, completions=completions)),
+    }
+
+    def train(out: Path | None, faults: Faults) -> bytes:
+        policy = TinyPolicy()
+        roles = [kinds[role](policy) for role in method.roles]
+        recipe = Recipe(epochs=2, batch=4, lr=0.02, save_every=1, keep=1)
+        if out is None:
+            drive(method(*roles), recipe=recipe, progress=QUIET)
+        else:
+            with RunFolder.open(out, resume=True, faults=faults) as run:
+                drive(method(*roles), recipe=recipe, run=run, resume=True, progress=QUIET, faults=faults)
+        return policy.bits()
+
+    expected = train(None, Faults())
+    for count in range(1, 7):  # 12 rows in batches of 4, twice
+        out = tmp_path / str(count)
+        with pytest.raises(Killed):
+            train(out, Faults(point, count, act=die))
+        assert train(out, Faults()) == expected
+
+
+def test_other_data_or_another_batch_is_refused(tmp_path: Path) -> None:
+    method = load_method("sft")
+    with RunFolder.open(tmp_path) as run:
+        drive(method(TinyPolicy(), Loader(groups(12))), recipe=Recipe(steps=2, batch=4), run=run, progress=QUIET)
+        for rows, batch, named in ((13, 4, "rows 12.* 13"), (12, 5, "batch 4.* 5")):
+            recipe = Recipe(steps=4, batch=batch)
+            with pytest.raises(UserError, match=named):
+                drive(method(TinyPolicy(), Loader(groups(rows))), recipe=recipe, run=run, resume=True, progress=QUIET)
+
+
+def test_a_finished_run_resumed_does_nothing_and_a_longer_one_goes_on(tmp_path: Path) -> None:
+    method = load_method("sft")
+
+    def train(steps: int) -> tuple[bytes, int]:
+        policy = TinyPolicy()
+        recipe = Recipe(steps=steps, batch=4, schedule="constant", warmup=0)
+        with RunFolder.open(tmp_path / "run", resume=True) as run:
+            result = drive(method(policy, Loader(groups(12))), recipe=recipe, run=run, resume=True, progress=QUIET)
+        return policy.bits(), result.steps
+
+    first = train(3)
+    assert train(3) == first
+    policy = TinyPolicy()
+    drive(method(policy, Loader(groups(12))), recipe=Recipe(steps=5, batch=4, schedule="constant", warmup=0), progress=QUIET)
+    assert train(5) == (policy.bits(), 5)

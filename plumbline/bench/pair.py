@@ -53,10 +53,9 @@ class Side:
         return answer["value"]
 
     def close(self) -> None:
-        """Let the process end."""
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self.process.wait(60)
+        """End the process: it stops at the end of its requests."""
+        with self.process:
+            pass
 
 
 @contextmanager

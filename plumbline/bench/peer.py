@@ -5,10 +5,8 @@ Nothing of plumbline is imported but `wire`, which stands beside this file.
 
 from __future__ import annotations
 
-import copy
 import importlib.metadata
 import json
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -52,7 +50,7 @@ class Training:
 
     def _trainer(self, folder: Path, attention: str, reference: Any) -> Any:
         text = Dataset.from_list([{"prompt": "w1", "chosen": "w2", "rejected": "w3"}])
-        config = DPOConfig(output_dir=tempfile.mkdtemp(), beta=0.1, **PLAIN)
+        config = DPOConfig(output_dir=str(folder / "trl"), beta=0.1, **PLAIN)
         tokenizer = AutoTokenizer.from_pretrained(folder / "policy")
         model = model_in(folder / "policy", attention)
         return DPOTrainer(model=model, ref_model=reference, args=config, train_dataset=text, processing_class=tokenizer)
@@ -108,7 +106,7 @@ class Decoding:
         config = GenerationConfig(max_new_tokens=new, eos_token_id=None, pad_token_id=0, cache_implementation=self.cache, **settings)
         mask = torch.ones_like(self.prompts)
         with torch.inference_mode():
-            return self.model.generate(self.prompts, attention_mask=mask, generation_config=copy.deepcopy(config))
+            return self.model.generate(self.prompts, attention_mask=mask, generation_config=config)
 
     def step(self) -> dict[str, Any]:
         reset_peak()

@@ -24,7 +24,7 @@ from plumbline.engine.stages import run_pipeline
 SERVER = multiprocessing.get_context("forkserver")
 # pytest: a child imports its parent's main module.   torch._dynamo: optimisers load it at first use.   Each once, in the server; the
 # tests' own modules are not on the server's path.
-SERVER.set_forkserver_preload(["pytest", "torch._dynamo", "safetensors.torch", "plumbline.engine.stages"])
+SERVER.set_forkserver_preload(["pytest", "torch._dynamo", "plumbline.engine.stages", "plumbline.pipelines.train"])
 
 
 def plain(run: RunFolder, faults: Faults, resume: bool, *, wait: Callable[[], None] | None = None) -> bytes:

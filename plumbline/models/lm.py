@@ -16,6 +16,7 @@ from plumbline.core.batches import Group, Part
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Ask, Context, Prompt, Reply, Sampling
 from plumbline.models import adapters, groups, loading, selfcheck
+from plumbline.models.backends import BACKENDS
 from plumbline.models.body import Body
 from plumbline.models.tokenizer import HFTokenizer
 
@@ -65,6 +66,8 @@ class LM:
         seed: int = 0,
     ) -> LM:
         """A model directory (or hub name), or an adapter directory of PEFT with its base.   `lora`: rank of a fresh adapter, 0 for none."""
+        if attn not in ("auto", *BACKENDS):
+            raise UserError(f"--attn {attn}: not known", f"One of: auto, {', '.join(BACKENDS)}.")
         adapter = path if loading.is_adapter(path) else None
         base = loading.adapter_base(path) if adapter else path
         model = loading.causal_lm(base, dtype=dtype, device=device, load_4bit=load_4bit)

@@ -90,7 +90,7 @@ def _look(path: str | os.PathLike[str]) -> None:
             raise UserError(
                 f"{path}: no config.json in this directory (it holds {found})", "Give the directory that `save_pretrained` wrote."
             )
-    elif place.exists() or str(path).startswith((".", "/", "~")) or str(path).count("/") != 1:
+    elif place.exists() or place.is_absolute() or place.parent.is_dir() or str(path).count("/") != 1:
         raise UserError(f"{path}: no such model directory", "Give a directory with config.json, a hub name (owner/name), or `town`.")
 
 

@@ -28,6 +28,7 @@ from plumbline.models.body import Body
 from plumbline.models.loading import quiet
 
 log = logging.getLogger("plumbline")
+NOTES = Path.home() / ".cache" / "plumbline" / "kernel.json"  # what was chosen on this machine
 WIDEST = 1024  # hidden size up to which a copy may keep its widths, if it cannot be made narrow
 MEASURED = 50_000_000  # parameters up to which a CPU measures (about 10 GFLOP a run)
 VALUES, GRADIENTS = 2e-4, 2e-3  # a wrong mask is off by whole nats; rounding of the shrunk model stays below a tenth of these
@@ -130,7 +131,7 @@ def right(model: Any) -> list[str]:
 
 def choose(body: Body, notes: Path | None = None) -> str:
     """The backend for this model: the fastest that is right.   Kept in `notes` (a file), so that the next process computes alike."""
-    notes = notes or Path.home() / ".cache" / "plumbline" / "kernel.json"
+    notes = notes or NOTES
     key = _key(body)
     known = _read(notes)
     if key not in known:

@@ -44,6 +44,7 @@ class HFTokenizer:
         """From a model directory (or hub name).   `template`: Jinja text, or a file that holds it."""
         from transformers import AutoTokenizer
 
+        text = _template(template)
         try:
             hf = AutoTokenizer.from_pretrained(path, clean_up_tokenization_spaces=False)
         except Exception as error:
@@ -52,7 +53,7 @@ class HFTokenizer:
             ) from error
         if not getattr(hf, "is_fast", False):
             raise UserError(f"{path}: only a slow tokenizer was found", "Save it as tokenizer.json with transformers' fast tokenizers.")
-        return cls(hf, template=_template(template))
+        return cls(hf, template=text)
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write tokenizer.json, its config and the template."""

@@ -28,9 +28,7 @@ def write(measured: Measured, path: Path, command: str) -> Path:
     page.add("Gold against KL while training", kl_section(measured), report.note(HOW_KL))
     page.add("What it cost elsewhere", tax_section(measured), report.note(HOW_TAX))
     page.add("Replies side by side", samples(measured), report.note(HOW_SAMPLES))
-    page.add(
-        "How this was made", report.provenance([command], {"world": "town-v1"})
-    )
+    page.add("How this was made", report.provenance([command], {"world": "town-v1"}))
     return page.write(path)
 
 

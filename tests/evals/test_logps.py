@@ -1,11 +1,13 @@
 """Sums, KL and loss against arithmetic: a model whose log-probabilities are known."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 
 from plumbline.core.batches import Group, Part
-from plumbline.core.nouns import Prompt, Reply
+from plumbline.core.nouns import Chat, Context, Prompt, Reply
 from plumbline.evals import logps
 from plumbline.evals.preferences import agreement, preference_accuracy
 
@@ -25,18 +27,22 @@ class Flat:
 class Letters:
     """A token per letter, BOS 1."""
 
-    bos_id, eos_id, pad_id, vocab_size, has_template = 1, 2, 0, 200, False
+    bos_id: int | None = 1
+    eos_id: int = 2
+    pad_id: int = 0
+    vocab_size: int = 200
+    has_template: bool = False
 
-    def context_ids(self, context: str) -> list[int]:
-        return [1, *map(ord, context)]
+    def context_ids(self, context: Context) -> list[int]:
+        return [1, *map(ord, str(context))]
 
-    def completion_ids(self, context: str, completion: str, *, complete: bool = True) -> list[int]:
+    def completion_ids(self, context: Context, completion: str, *, complete: bool = True) -> list[int]:
         return [*map(ord, completion), *([2] if complete else [])]
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         return "".join(map(chr, ids))
 
-    def render(self, chat: object) -> str:
+    def render(self, chat: Chat) -> str:
         return str(chat)
 
 

@@ -60,9 +60,9 @@ def fresh(
         num_key_value_heads=heads,
         max_position_embeddings=context,
         tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=SPECIALS.index("<s>"),
+        eos_token_id=SPECIALS.index("</s>"),
+        pad_token_id=SPECIALS.index("<pad>"),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

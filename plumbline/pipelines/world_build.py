@@ -1,0 +1,137 @@
+"""`plumbline world build`: the town's shipped models from random weights, able but unaligned, each with a card of what it can do.
+
+    facts      statements and right answers            a constant learning rate: what the town is
+    induction  the corpus, 40 % of the tokens random    a constant learning rate: copying from the context
+    settle     the corpus, few random rows              the learning rate falls to 0
+
+All stages are `sft` on whole texts, driven by the engine: so a killed build goes on with `resume`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plumbline.core.batches import Group
+from plumbline.core.errors import UserError
+from plumbline.core.methods import Stage
+from plumbline.engine.loader import Loader
+from plumbline.engine.recipe import Recipe, Schedule
+from plumbline.engine.runs import RunFolder
+from plumbline.engine.stages import run_pipeline
+from plumbline.methods.sft import sft
+from plumbline.models.fresh import fresh
+from plumbline.models.lm import LM
+from plumbline.pipelines import world_card
+from plumbline.pipelines.world_text import FACTS, MIXTURE, Sort, TownRows, random_group
+from plumbline.world.vocab import VOCAB
+
+CONTEXT = 512
+BATCH = 22
+TOKENS_PER_ROW = 152
+"""Mean length of a row of texts; a row of random words is about half as long."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A shape, and the rows of each stage."""
+
+    hidden: int
+    layers: int
+    heads: int
+    ffn: int
+    facts: int
+    induction: int
+    settle: int
+    lr: float
+
+
+SIZES = {
+    "s": Size(128, 4, 4, 384, facts=10_000, induction=22_000, settle=24_000, lr=6e-3),
+    "m": Size(192, 4, 6, 512, facts=9_000, induction=18_000, settle=24_000, lr=4e-3),
+    "l": Size(256, 5, 8, 704, facts=8_000, induction=16_000, settle=24_000, lr=3e-3),
+}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stage: which texts, how many random rows among them, and how fast."""
+
+    name: str
+    rows: int
+    mixture: tuple[Sort, ...]
+    random: float
+    lr: float
+    schedule: Schedule
+    warmup: float
+
+
+def phases(size: Size, scale: float = 1.0) -> tuple[Phase, ...]:
+    """The stages of a size; `scale` shortens them all alike."""
+    rows = [max(BATCH, round(n * scale)) for n in (size.facts, size.induction, size.settle)]
+    return (
+        Phase("facts", rows[0], FACTS, 0.0, size.lr, "constant", 0.1),
+        Phase("induction", rows[1], MIXTURE, 0.6, size.lr * 0.6, "constant", 0.01),
+        Phase("settle", rows[2], MIXTURE, 0.1, size.lr * 0.6, "linear", 0.01),
+    )
+
+
+def rows_of(policy: LM, phase: Phase, start: int, seed: int) -> TownRows:
+    """A stage's rows, numbered from where the stage before it ended."""
+    return TownRows(policy.tokenizer, phase.rows, phase.mixture, phase.random, start, seed)
+
+
+def pipeline(policy: LM, plan: tuple[Phase, ...], seed: int) -> Generator[Stage[Any], Any, LM]:
+    """The stages of a build, as a pipeline."""
+    start = 0
+    for phase in plan:
+        recipe = Recipe(
+            epochs=1, batch=BATCH, micro_tokens=4096, lr=phase.lr, warmup=phase.warmup, schedule=phase.schedule, weight_decay=0.05,
+            betas=(0.9, 0.95), eval_every=200, save_every=200, keep=1, best="-corpus", seed=seed,
+        )  # fmt: skip
+        yield Stage(phase.name, sft(policy, Loader(rows_of(policy, phase, start, seed), shuffle=False)), recipe)
+        start += phase.rows
+    return policy
+
+
+def probe(policy: LM) -> dict[str, float]:
+    """Nats per token on texts of the corpus that no build reads, and on the repeats of random words."""
+    texts = list(TownRows(policy.tokenizer, 24, start=10_000_000))
+    repeats = [random_group(policy.tokenizer, 10_000_000 + i, 0, rounds=2) for i in range(24)]
+    return {"corpus": _nats(policy, texts), "repeats": _nats(policy, repeats)}
+
+
+def _nats(policy: LM, groups: list[Group]) -> float:
+    with torch.no_grad():
+        total = float(policy.token_logps(groups).sum())
+    return -total / sum(len(c) for g in groups for c in g.completions)
+
+
+def build(size: str, out: str | os.PathLike[str], *, resume: bool = False, scale: float = 1.0, seed: int = 0, prompts: int = 40) -> Path:
+    """Train one size into `out` and write its card; the training's records are beside it in `<out>-run`.
+
+    `scale` shortens the stages; `prompts` is how many prompts of each family the card is measured on (0: no card).
+    """
+    if size not in SIZES:
+        raise UserError(f"there is no size {size!r}", f"Sizes: {', '.join(SIZES)}.")
+    shape, path = SIZES[size], Path(out)
+    if path.is_dir() and any(path.iterdir()) and not resume:
+        raise UserError(f"{path} is not empty", "Pass --resume to go on with that build, or another --out.")
+    run = RunFolder.open(path.with_name(path.name + "-run"), resume=resume)
+    plan = phases(shape, scale)
+    start = run.path / "start"
+    if not (start / "tokenizer.json").is_file():
+        fresh(start, VOCAB, hidden=shape.hidden, layers=shape.layers, heads=shape.heads, ffn=shape.ffn, context=CONTEXT, seed=seed)
+    policy = LM.load(start, attn="padded")
+    run_pipeline(pipeline(policy, plan, seed), run, evaluate={p.name: lambda: probe(policy) for p in plan}, resume=resume)
+    policy.save(run.path / "final")
+    LM.load(run.path / "final", dtype="float16").save(path)
+    if prompts:
+        world_card.write(path, size, training=world_card.Training.of(run, torch.get_num_threads()), prompts=prompts)
+    run.close()
+    return path

@@ -1,0 +1,95 @@
+"""The town's corpus as rows of token ids for the shipped models, each row fixed by its number.
+
+A row holds whole dialogues and texts, one after another, until it is at least `FILL` tokens long: every position of a batch is used,
+and attention reaches over the end of a text, as in ordinary pre-training.   Each text is ``<s> … </s>``.
+
+Two things do not come of themselves in so little text, so they are scheduled (see `world_build`):
+
+facts       are known after 2M tokens if half of the text states them, and only after 5M from the corpus as it is
+induction   (a repeated word is followed by what followed it) needs rows of random words that repeat; the first round of a row is its
+            prompt, because nothing can predict it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+from typing import overload
+
+from plumbline.core.batches import Group
+from plumbline.core.nouns import Chat, Message
+from plumbline.models.tokenizer import HFTokenizer
+from plumbline.world import corpus
+from plumbline.world.draw import rng, weighted
+from plumbline.world.knowledge import TOWN, Town
+from plumbline.world.utility import good_reply
+
+FILL = 128
+MOST = 64
+"""Texts that a row may draw from: row i holds the texts i·64, i·64 + 1, …"""
+KNOWING = ("fact", "unknown", "twohop", "compare", "sum")
+
+Sort = tuple[float, Callable[[Random], corpus.Row]]
+
+
+def _answered(chance: Random, town: Town = TOWN) -> Chat:
+    """A question that knowledge answers, with a good reply."""
+    got = corpus.draw(chance, town, chance.choice(KNOWING))
+    return (*got.context, Message("assistant", good_reply(got.gold, town, chance)))
+
+
+FACTS: tuple[Sort, ...] = ((0.35, corpus.portrait), (0.25, corpus.statements), (0.25, _answered), (0.15, corpus.dialogue))
+MIXTURE: tuple[Sort, ...] = tuple(corpus.MIXTURE)
+
+
+def text_ids(tokenizer: HFTokenizer, row: corpus.Row) -> list[int]:
+    """A row of the corpus with its beginning and its end."""
+    if isinstance(row, str):
+        return [*tokenizer.context_ids(row), tokenizer.eos_id]
+    last = row[-1]
+    return tokenizer.hf.encode(tokenizer.render(row[:-1], reply=str(last.content)), add_special_tokens=False)
+
+
+def random_group(tokenizer: HFTokenizer, number: int, seed: int, *, rounds: int = 3) -> Group:
+    """Random words, 8 to 36 of them so that no fixed distance explains their return, and the same `rounds` − 1 times again."""
+    length = rng("induction length", seed, number).randint(8, 36)
+    words = corpus.induction_rows(number, number + 1, seed, length)[0][:length]
+    ids = tokenizer.hf.convert_tokens_to_ids(words)
+    return Group((tokenizer.bos_id or 0, *ids), (tuple(ids * (rounds - 1)),), row=number + 1)
+
+
+@dataclass(frozen=True)
+class TownRows(Sequence[Group]):
+    """Rows `start` … `start + rows − 1` as groups, made when they are read.   `random`: the share of rows of random words."""
+
+    tokenizer: HFTokenizer
+    rows: int
+    mixture: tuple[Sort, ...] = MIXTURE
+    random: float = 0.0
+    start: int = 0
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @overload
+    def __getitem__(self, index: int) -> Group: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Group]: ...
+    def __getitem__(self, index: int | slice) -> Group | list[Group]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self.rows))]
+        if not 0 <= index < self.rows:
+            raise IndexError(index)
+        number = self.start + index
+        if rng("sort", self.seed, number).random() < self.random:
+            return random_group(self.tokenizer, number, self.seed)
+        ids: list[int] = []
+        for k in count(number * MOST):
+            if len(ids) >= FILL:
+                break
+            chance = rng("town text", self.seed, k)
+            ids += text_ids(self.tokenizer, weighted(chance, self.mixture)(chance))
+        return Group((ids[0],), (tuple(ids[1:]),), row=number + 1)

@@ -27,6 +27,7 @@ from plumbline.evals.stats import Figure
 from plumbline.evals.town import Played, compare_played, plain_texts, play_town, report_rows, table
 from plumbline.models.lm import LM
 from plumbline.pipelines import sources
+from plumbline.pipelines.train import Feed
 from plumbline.world import gold
 from plumbline.world import prompts as town_prompts
 from plumbline.world.openbook import open_gold, open_prompts
@@ -116,7 +117,7 @@ def on_file(model: Model, other: Model | None, options: Options) -> Found:
         return _judged(model, other, list(rows), options)
     if not isinstance(model, LM) or not (other is None or isinstance(other, LM)):
         raise UserError("log-probabilities of given text need a local model", "Give model directories, or a file of prompts and --judge.")
-    plan = Plan(rows, model.tokenizer)
+    plan = Feed().plan(rows, rows.kind, model)  # cut as training would cut it
     if rows.kind is Comparison:
         found = preference_accuracy(model, plan[:], other)
         if options.train:

@@ -7,6 +7,7 @@ numbers, the groups are read (and tokenised) when they are needed, and data larg
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -97,12 +98,18 @@ class Loader(Batches):
 
     def state_dict(self) -> dict[str, int]:
         """The position, and what it depends on."""
-        return {"position": self.position, "tokens": self.tokens, "rows": len(self.groups), "batch": self.size, "seed": self.seed or 0}
+        return {"position": self.position, "tokens": self.tokens, **self._about()}
+
+    def _about(self) -> dict[str, int]:
+        """What a position means something in: rows, their first and last (as a checksum), batch and seed."""
+        ends = [(g.prompt, g.completions) for g in (self.groups[0], self.groups[len(self.groups) - 1])]
+        named = {"rows": len(self.groups), "batch": self.size, "seed": self.seed or 0}
+        return {**named, "checksum of the first and last row": zlib.crc32(repr(ends).encode())}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a saved position; refused if the data are not those of the saved run."""
-        for name, now in (("rows", len(self.groups)), ("batch", self.size), ("seed", self.seed or 0)):
-            if state[name] != now:
+        for name, now in self._about().items():
+            if state.get(name, now) != now:
                 raise UserError(
                     f"the checkpoint was made with {name} {state[name]}, but this run has {now}",
                     "Resume with the data and settings of the first run (its config.yaml has them), or use another --out.",

@@ -47,7 +47,7 @@ def _activations(role: Any, tokens: int) -> int:
         return 0
     layer = tokens * (16 * hidden + 4 * (getattr(config, "intermediate_size", None) or 4 * hidden)) * 4
     if getattr(role, "gradient_checkpointing", False):
-        return layer + layers * tokens * hidden * 4
+        return int(2.5 * layer) + layers * tokens * hidden * 4
     return layers * layer
 
 

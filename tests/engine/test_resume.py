@@ -131,10 +131,10 @@ def test_other_data_or_another_batch_is_refused(tmp_path: Path) -> None:
     method = load_method("sft")
     with RunFolder.open(tmp_path) as run:
         drive(method(TinyPolicy(), Loader(groups(12))), recipe=Recipe(steps=2, batch=4), run=run, progress=QUIET)
-        for rows, batch, named in ((13, 4, "rows 12.* 13"), (12, 5, "batch 4.* 5")):
+        for rows, batch, named in ((groups(13), 4, "rows 12.* 13"), (groups(12), 5, "batch 4.* 5"), (groups(12, seed=1), 4, "checksum")):
             recipe = Recipe(steps=4, batch=batch)
             with pytest.raises(UserError, match=named):
-                drive(method(TinyPolicy(), Loader(groups(rows))), recipe=recipe, run=run, resume=True, progress=QUIET)
+                drive(method(TinyPolicy(), Loader(rows)), recipe=recipe, run=run, resume=True, progress=QUIET)
 
 
 def test_a_finished_run_resumed_does_nothing_and_a_longer_one_goes_on(tmp_path: Path) -> None:

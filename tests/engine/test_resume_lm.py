@@ -1,4 +1,4 @@
-"""`train dpo` on a real language model with an adapter, killed ten times and resumed, ends bit-equal."""
+"""Training by dpo a language model with an adapter, killed ten times and resumed, ends bit-equal."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WORDS = ("who", "is", "it", "mira", "the", "miller", "baker", "lives", "in", "to
 
 
 def work(folder: Path, out: Path, fault: str) -> None:
-    from plumbline.pipelines.train import train
+    from plumbline.pipelines.train import Settings, train_policy
 
     torch.set_num_threads(1)
     policy = LM.load(folder / "model", lora=2, attn="dense", seed=3)
-    settings = {"epochs": 4, "batch": 4, "lr": 0.02, "micro_tokens": 40, "save_every": 1, "eval_every": 2}
     data = str(folder / "pairs.jsonl")
-    run = train("dpo", policy, data, out=str(out), resume=out.exists(), fault=fault, **settings)  # pyright: ignore[reportArgumentType]
+    recipe: Settings = {"epochs": 4, "batch": 4, "lr": 0.02, "micro_tokens": 40, "save_every": 1}
+    run = train_policy("dpo", policy, data, out=str(out), resume=out.exists(), fault=fault, **recipe)
     (out / "weights").write_bytes(b"".join(value.numpy().tobytes() for value in run.model.state_dict().values()))
 
 

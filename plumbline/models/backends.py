@@ -6,7 +6,8 @@ with `states=True` those *at* the tokens.   Which of them are right for an archi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -58,7 +59,12 @@ def dense(body: Body, groups: Sequence[Group], want: Want) -> Tensor:
 
 
 def flex(body: Body, groups: Sequence[Group], want: Want) -> Tensor:
-    """Tree rows under a FlexAttention block mask: long rows on a GPU, where blocks that nobody sees cost nothing."""
+    """Tree rows under a FlexAttention block mask: long rows on a GPU, where blocks that nobody sees cost nothing.
+
+    Where activations are computed again in backward (train mode), the attention would be looked up anew then: dense rows instead.
+    """
+    if body.model.training:
+        return dense(body, groups, want)
     from torch.nn.attention.flex_attention import create_block_mask
 
     layout = _tree(body, groups, want)
@@ -67,7 +73,20 @@ def flex(body: Body, groups: Sequence[Group], want: Want) -> Tensor:
     def block_mask(window: int | None) -> Any:
         return create_block_mask(layout.rule(window), rows, None, length, length, device=body.device)
 
-    return _run(body, layout, want, attention_mask=body.masks(block_mask), position_ids=layout.positions_RL)
+    with _attention(body, "flex_attention"):
+        return _run(body, layout, want, attention_mask=body.masks(block_mask), position_ids=layout.positions_RL)
+
+
+@contextmanager
+def _attention(body: Body, name: str) -> Iterator[None]:
+    """Within: the model computes attention this way.   It is looked up in every forward pass, so nothing is rebuilt."""
+    config = body.model.config
+    usual = config._attn_implementation
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual
 
 
 def prefix(body: Body, groups: Sequence[Group], want: Want) -> Tensor:

@@ -10,7 +10,7 @@ from plumbline.models import selfcheck
 from plumbline.models.fresh import fresh
 from plumbline.models.lm import LM
 
-WORDS = ["hello", "there", "how", "are", "you", "i", "am", "fine", "thanks", "no", "yes", "what", "is", "the", "cat", "doing", ".", ",", "?", "!"]
+WORDS = "hello there how are you i am fine thanks no yes what is the cat doing . , ? !".split()  # noqa: SIM905
 
 
 @pytest.fixture(scope="session")

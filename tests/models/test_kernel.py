@@ -198,3 +198,14 @@ def test_hidden_states_and_input_gradients_equal_the_plain_forward() -> None:
         value = logp.gather(1, torch.tensor(completion)[:, None]).sum()
         want += torch.autograd.grad(value, leaf)[0][0, : len(got)]
     close(got, want, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral-window", "gemma3"])
+def test_block_masks_on_a_gpu(name: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("FlexAttention has no backward pass on a CPU: needs a GPU (its rule is compared with the dense mask in test_layout)")
+    import copy
+
+    values, gradients = Truth.of(copy.deepcopy(strong(name)).cuda(), probe(shrink.VOCABULARY)).gaps("flex")
+    assert values <= 1e-4
+    assert gradients <= 1e-3

@@ -30,7 +30,8 @@ def step(lm: LM, rate: float = 0.5) -> None:
 
 def test_logps_are_sums_over_tokens(small: LM) -> None:
     logp_NT = small.token_logps(PART)
-    assert logp_NT.shape == (4, 4) and logp_NT[0, 3] == 0
+    assert logp_NT.shape == (4, 4)
+    assert logp_NT[0, 3] == 0
     torch.testing.assert_close(small.logps(PART), torch.stack([logp_NT.sum(1)[:2], logp_NT.sum(1)[2:]]))
 
 
@@ -48,7 +49,8 @@ def test_a_reference_is_the_policy_as_it_stood(small_dir: Path, lora: int) -> No
     middle = lm.logps(PART).detach()
     second = lm.frozen("second")
     step(lm)
-    assert (middle - before).abs().max() > 1e-2 and (lm.logps(PART) - middle).abs().max() > 1e-2
+    assert (middle - before).abs().max() > 1e-2
+    assert (lm.logps(PART) - middle).abs().max() > 1e-2
     for reference, want in ((first, before), (second, middle)):
         torch.testing.assert_close(reference.logps(PART), want, rtol=1e-5, atol=1e-5)
         assert not reference.logps(PART).requires_grad
@@ -73,13 +75,15 @@ def test_save_load_merge_copy_and_state(small_dir: Path, tmp_path: Path, lora: i
     twin.load_state_dict(lm.state_dict())
     assert torch.equal(twin.logps(PART), want)
     lm.save(tmp_path / "plain")
-    assert (tmp_path / "plain" / "model.safetensors").is_file() and not (tmp_path / "plain" / "adapter_config.json").exists()
+    assert (tmp_path / "plain" / "model.safetensors").is_file()
+    assert not (tmp_path / "plain" / "adapter_config.json").exists()
     again = LM.load(tmp_path / "plain", attn="dense")
     torch.testing.assert_close(again.logps(PART), want, rtol=1e-5, atol=1e-5)
     assert again.tokenizer.has_template
     merged = lm.merge()
     torch.testing.assert_close(merged.logps(PART), want, rtol=1e-5, atol=1e-5)
-    assert merged.peft is None and len(merged.parameters()) > 0
+    assert merged.peft is None
+    assert len(merged.parameters()) > 0
     lm.load_state_dict(start)
     with pytest.raises(UserError, match="only one of them"):
         lm.load_state_dict({"nothing": torch.zeros(1)})
@@ -103,7 +107,8 @@ def test_fingerprints_tell_weights_and_adapters_apart(small_dir: Path) -> None:
     reference, before = lm.frozen(), lm.fingerprint()
     kept = reference.fingerprint()
     step(lm)
-    assert lm.fingerprint() != before and reference.fingerprint() == kept
+    assert lm.fingerprint() != before
+    assert reference.fingerprint() == kept
 
 
 def test_gradient_checkpointing_changes_memory_not_numbers(small_dir: Path, small: LM) -> None:
@@ -168,13 +173,16 @@ def test_the_cache_gives_the_numbers_of_the_reference(small: LM, tmp_path: Path)
     reference = small.frozen()
     cached = CachedReference(reference, tmp_path)
     want = reference.token_logps(PART)
-    assert torch.equal(cached.token_logps(PART), want) and (cached.hits, cached.misses) == (0, 2)
-    assert torch.equal(cached.token_logps(PART), want) and (cached.hits, cached.misses) == (2, 2)
+    assert torch.equal(cached.token_logps(PART), want)
+    assert (cached.hits, cached.misses) == (0, 2)
+    assert torch.equal(cached.token_logps(PART), want)
+    assert (cached.hits, cached.misses) == (2, 2)
     assert torch.equal(cached.logps(PART), reference.logps(PART))
     assert not torch.equal(cached.token_logps(PART, temperature=0.5), want), "the temperature is part of the key"
     cached.close()
     again = CachedReference(reference, tmp_path)
-    assert torch.equal(again.token_logps(PART), want) and again.misses == 0
+    assert torch.equal(again.token_logps(PART), want)
+    assert again.misses == 0
     again.close()
     step(small)
     other = CachedReference(small.frozen(), tmp_path)
@@ -188,7 +196,8 @@ def test_a_damaged_cache_is_computed_again_and_a_full_one_forgets(small: LM, tmp
     cached = CachedReference(reference, tmp_path)
     want = cached.token_logps(PART)
     cached._db.execute("UPDATE numbers SET value = x'0011223344556677889900112233'")
-    assert torch.equal(cached.token_logps(PART), want) and cached.misses == 4
+    assert torch.equal(cached.token_logps(PART), want)
+    assert cached.misses == 4
     cached.close()
     (tmp_path / "reference.sqlite").write_bytes(b"no database" * 100)
     broken = CachedReference(reference, tmp_path, limit_gb=150 / 2**30)

@@ -64,7 +64,9 @@ def test_it_is_the_protocol() -> None:
 def test_raw_text_has_one_bos_and_no_template() -> None:
     t = words()
     ids = t.context_ids("hello there")
-    assert ids[0] == t.bos_id and ids.count(t.bos_id) == 1 and len(ids) == 3
+    assert ids[0] == t.bos_id
+    assert sum(i == t.bos_id for i in ids) == 1
+    assert len(ids) == 3
     assert t.context_ids("<s>hello there") == ids, "a BOS that the text brings is not doubled"
     assert t.completion_ids("hello there", " i am fine.") == [*t.hf.encode("i am fine .", add_special_tokens=False), t.eos_id]
     assert t.completion_ids("hello there", " i am fine.", complete=False)[-1] != t.eos_id
@@ -74,12 +76,14 @@ def test_raw_text_has_one_bos_and_no_template() -> None:
 def test_a_chat_is_rendered_once_and_the_reply_ends_as_the_template_ends_it() -> None:
     t = words()
     ids = t.context_ids(HI)
-    assert ids.count(t.bos_id) == 1 and t.hf.convert_ids_to_tokens(ids) == ["<s>", "<|user|>", "hello", "there", "<|assistant|>"]
+    assert sum(i == t.bos_id for i in ids) == 1
+    assert t.hf.convert_ids_to_tokens(ids) == ["<s>", "<|user|>", "hello", "there", "<|assistant|>"]
     reply = t.completion_ids(HI, "i am fine.")
     whole = t.hf.apply_chat_template(
         [{"role": "user", "content": "hello there"}, {"role": "assistant", "content": "i am fine."}], tokenize=True, return_dict=False
     )
-    assert ids + reply == whole and reply.count(t.eos_id) == 1
+    assert ids + reply == whole
+    assert reply.count(t.eos_id) == 1
     assert t.decode(reply) == "i am fine."
 
 
@@ -87,7 +91,7 @@ def test_the_end_of_a_turn_is_the_end_token() -> None:
     t = byte_tokenizer(CHATML)
     end = t.hf.convert_tokens_to_ids("<|im_end|>")
     ids = t.completion_ids(HI, "fine")
-    assert ids[-1] == end and ids.count(end) == 1 and t.eos_id not in ids, "no EOS besides, and no line break after it"
+    assert [i for i in ids if i in (end, t.eos_id)] == ids[-1:] == [end], "no EOS besides, and no line break after it"
     assert end in t.end_ids
     assert t.completion_ids(HI, "fine", complete=False) == ids[:-1]
     assert t.decode(ids) == "fine"
@@ -186,8 +190,9 @@ def test_the_shared_chat_model() -> None:
     t = HFTokenizer.load(SHARED / "dialogue5M")
     assert t.hf.convert_ids_to_tokens(t.context_ids(HI))[:2] == ["<s>", "<|user|>"]
     ids = t.completion_ids(HI, "I am fine.")
-    assert ids[-1] == t.eos_id and t.decode(ids) == "I am fine."
+    assert ids[-1] == t.eos_id
+    assert t.decode(ids) == "I am fine."
     stories = HFTokenizer.load(SHARED / "stories260K")
     context = stories.context_ids("Once upon a time")
-    assert context.count(stories.bos_id) == 1
+    assert sum(i == stories.bos_id for i in context) == 1
     assert stories.decode([*context, *stories.completion_ids("Once upon a time", ", there was")]) == "Once upon a time, there was"

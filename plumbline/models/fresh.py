@@ -15,6 +15,8 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from plumbline.models import loading
+
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>")
 
 TEMPLATE = (
@@ -68,6 +70,7 @@ def fresh(
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
     path = Path(out)
-    model.save_pretrained(path)
+    with loading.quiet():
+        model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
 from plumbline.core.methods import Stage
+from plumbline.engine.faults import INERT, Faults
 from plumbline.engine.loader import Loader
 from plumbline.engine.recipe import Recipe, Schedule
 from plumbline.engine.runs import RunFolder
@@ -91,7 +93,7 @@ def pipeline(policy: LM, plan: tuple[Phase, ...], seed: int) -> Generator[Stage[
     start = 0
     for phase in plan:
         recipe = Recipe(
-            epochs=1, batch=BATCH, micro_tokens=4096, lr=phase.lr, warmup=phase.warmup, schedule=phase.schedule, weight_decay=0.05,
+            epochs=1, batch=BATCH, micro_tokens=1200, lr=phase.lr, warmup=phase.warmup, schedule=phase.schedule, weight_decay=0.05,
             betas=(0.9, 0.95), eval_every=200, save_every=200, keep=1, best="-corpus", seed=seed,
         )  # fmt: skip
         yield Stage(phase.name, sft(policy, Loader(rows_of(policy, phase, start, seed), shuffle=False)), recipe)
@@ -112,7 +114,16 @@ def _nats(policy: LM, groups: list[Group]) -> float:
     return -total / sum(len(c) for g in groups for c in g.completions)
 
 
-def build(size: str, out: str | os.PathLike[str], *, resume: bool = False, scale: float = 1.0, seed: int = 0, prompts: int = 40) -> Path:
+def build(
+    size: str,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    scale: float = 1.0,
+    seed: int = 0,
+    prompts: int = 40,
+    faults: Faults = INERT,
+) -> Path:
     """Train one size into `out` and write its card; the training's records are beside it in `<out>-run`.
 
     `scale` shortens the stages; `prompts` is how many prompts of each family the card is measured on (0: no card).
@@ -122,16 +133,19 @@ def build(size: str, out: str | os.PathLike[str], *, resume: bool = False, scale
     shape, path = SIZES[size], Path(out)
     if path.is_dir() and any(path.iterdir()) and not resume:
         raise UserError(f"{path} is not empty", "Pass --resume to go on with that build, or another --out.")
-    run = RunFolder.open(path.with_name(path.name + "-run"), resume=resume)
-    plan = phases(shape, scale)
+    with closing(RunFolder.open(path.with_name(path.name + "-run"), resume=resume)) as run:
+        _train(shape, path, run, phases(shape, scale), seed, resume, faults)
+        if prompts:
+            world_card.write(path, size, training=world_card.Training.of(run, torch.get_num_threads()), prompts=prompts)
+    return path
+
+
+def _train(shape: Size, path: Path, run: RunFolder, plan: tuple[Phase, ...], seed: int, resume: bool, faults: Faults) -> None:
+    """From random weights to half-precision weights in `path`."""
     start = run.path / "start"
     if not (start / "tokenizer.json").is_file():
         fresh(start, VOCAB, hidden=shape.hidden, layers=shape.layers, heads=shape.heads, ffn=shape.ffn, context=CONTEXT, seed=seed)
     policy = LM.load(start, attn="padded")
-    run_pipeline(pipeline(policy, plan, seed), run, evaluate={p.name: lambda: probe(policy) for p in plan}, resume=resume)
+    run_pipeline(pipeline(policy, plan, seed), run, evaluate={p.name: lambda: probe(policy) for p in plan}, resume=resume, faults=faults)
     policy.save(run.path / "final")
     LM.load(run.path / "final", dtype="float16").save(path)
-    if prompts:
-        world_card.write(path, size, training=world_card.Training.of(run, torch.get_num_threads()), prompts=prompts)
-    run.close()
-    return path

@@ -24,10 +24,11 @@ from plumbline.engine.faults import Faults
 from plumbline.engine.loader import Loader
 from plumbline.engine.progress import Progress
 from plumbline.engine.ranks import Ranks
-from plumbline.engine.recipe import Recipe
+from plumbline.engine.recipe import Recipe, limit_steps
 from plumbline.engine.runs import RunFolder
+from plumbline.models.cache import CachedReference
 from plumbline.models.lm import LM
-from plumbline.pipelines import sources, validation
+from plumbline.pipelines import run_report, sources, validation
 
 TOWN_GOLD = "town:prompts?split=validation&n=64"
 LONGEST = 4096  # tokens of a row where neither the model nor the user sets a limit
@@ -112,7 +113,7 @@ class Hands:
     """What the runtime can hand to a method."""
 
     policy: LM
-    reference: LM | None
+    reference: LM | CachedReference | None
     data: Loader
 
 
@@ -161,7 +162,7 @@ def train_policy(
     resume: bool = False,
     threads: int = 0,
     fault: str = "",
-    reference: LM | None = None,
+    reference: LM | CachedReference | None = None,
     asked: Mapping[str, Any] | None = None,
     **settings: Unpack[Settings],
 ) -> Run:
@@ -175,17 +176,39 @@ def train_policy(
     recipe, feed = split_settings(settings)
     sources.use_threads(threads)
     groups = feed.plan(data, method.data, policy)
-    hands = fill(method, Hands(policy, reference, Loader(groups)))
-    faults, progress = Faults.parse(fault), Progress()
+    faults, progress, loader = Faults.parse(fault), Progress(), Loader(groups)
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(RunFolder.open(out, resume=resume, rank=Ranks.join(policy.device).rank, faults=faults)) if out else None
-        if run is not None and not run.config():
-            options = {**(asked or {}), **method.settings}
-            run.write_config({"method": method.name, "options": options, **described(policy, data, groups)})
+        if run is not None:
+            begin(run, policy, described(data, groups), {"method": method.name, "options": {**(asked or {}), **method.settings}})
         write_down(run, groups, progress)
+        if reference is None and "reference" in method.roles:
+            reference = _reference(policy, run, rereads=limit_steps(recipe, -(-len(groups) // recipe.batch)) * recipe.batch > len(groups))
+        hands = fill(method, Hands(policy, reference, loader))
         evaluate = _evaluation(method, hands, data, feed, recipe, run)
         result = drive(method(*hands.values()), recipe=recipe, run=run, evaluate=evaluate, resume=resume, progress=progress, faults=faults)
+    if run is not None and run.writes:
+        run_report.write(run.path)
     return Run(policy, result, Path(out) if out else None, groups.counts)
+
+
+def _reference(policy: LM, run: RunFolder | None, *, rereads: bool) -> LM | CachedReference:
+    """The policy as it is now; its numbers are kept on disk where a run reads its rows more than once."""
+    frozen = policy.frozen()
+    return CachedReference(frozen, run.path / "reference") if run is not None and rereads else frozen
+
+
+def begin(run: RunFolder, policy: LM, data: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Write config.yaml; or, resumed, refuse other data or weights than the run began with, and take the kernel that it began with."""
+    recorded, weights = run.config(), policy.fingerprint()
+    if not recorded:
+        run.write_config({**asked, "data": data, "weights": {"sha256": weights, "backend": policy.backend}})
+        return
+    for what, now in (("data", data.get("sha256")), ("weights", weights)):
+        if recorded[what].get("sha256") != now:
+            raise UserError(f"{run.path} began with other {what} than these", "Resume with what config.yaml names, or use another --out.")
+    if policy.attn == "auto":
+        policy.attn = recorded["weights"]["backend"]
 
 
 def _evaluation(
@@ -213,12 +236,11 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[Recipe, Feed]:
     return Recipe(**mine["recipe"]), Feed(**mine["feed"])
 
 
-def described(policy: LM, data: str | Sequence[Feedback], groups: Plan) -> dict[str, Any]:
-    """What config.yaml says of data and weights: counts and hashes."""
+def described(data: str | Sequence[Feedback], groups: Plan) -> dict[str, Any]:
+    """What config.yaml says of the data: counts and hash."""
     about = {"rows": len(groups), "cut": dict(groups.counts), "skipped": len(groups.skipped)}
     file = isinstance(data, str) and not is_world(data)
-    hashes = {"sha256": data_hash(str(data))} if file else {}
-    return {"data": {**about, **hashes}, "weights": {"sha256": policy.fingerprint(), "backend": policy.backend}}
+    return {**about, **({"sha256": data_hash(str(data))} if file else {})}
 
 
 def write_down(run: RunFolder | None, groups: Plan, progress: Progress) -> None:

@@ -8,7 +8,7 @@ FILE        comparisons: preference accuracy beside its baselines;   demonstrati
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,9 @@ def on_town(model: Model, other: Model | None, options: Options) -> Found:
     make: Callable[..., list[Prompt]] = open_prompts if opened else town_prompts
     score: Callable[[Prompt, str], Utility] = open_gold if opened else gold
     prompts = make(options.split, options.prompts, seed=options.seed)
-    arms = {m.name: play_town(m, prompts, options.sampling, score) for m in (model, other) if m is not None}
-    if len(arms) == 1 and other is not None:
-        arms = {"model": arms[model.name], "against": play_town(other, prompts, options.sampling, score)}
+    models = [m for m in (model, other) if m is not None]
+    names = [m.name for m in models] if len({m.name for m in models}) == len(models) else ["model", "against"]
+    arms = {name: play_town(m, prompts, options.sampling, score) for name, m in zip(names, models, strict=True)}
     tables = {name: table([p]) for name, p in arms.items()}
     figures: dict[str, Any] = {"gold": {n: _plain(t) for n, t in tables.items()}}
     lines = report_rows(tables)
@@ -93,21 +93,24 @@ def on_town(model: Model, other: Model | None, options: Options) -> Found:
         figures |= _plain(found)
         lines += [f"difference {found['difference'].signed()}", f"win rate   {found['win_rate']}"]
     if not opened:
-        _language(figures, lines, list(arms.values()), [m for m in (model, other) if m is not None], options)
+        _language(figures, lines, arms, models, options)
     return Found(figures, lines)
 
 
-def _language(figures: dict[str, Any], lines: list[str], arms: Sequence[Played], models: Sequence[Model], options: Options) -> None:
+def _language(figures: dict[str, Any], lines: list[str], arms: Mapping[str, Played], models: Sequence[Model], options: Options) -> None:
     """Loss on plain text, and KL of the first model from the second, where both are local."""
-    local = [m for m in models if isinstance(m, LM)]
-    texts = plain_texts()
-    losses = {m.name: lm_loss(m, texts, m.tokenizer) for m in local}
+    local = {name: m for name, m in zip(arms, models, strict=True) if isinstance(m, LM)}
+    losses = {name: lm_loss(m, plain_texts(), m.tokenizer) for name, m in local.items()}
     figures["tax"] = {"lm_loss": _plain(losses)}
     lines.append("loss on plain text of town: " + ", ".join(f"{n} {f.mean:.3f}" for n, f in losses.items()) + " nats a token")
-    if len(local) == 2 and options.temperature == 1 and local[0].tokenizer.vocab_size == local[1].tokenizer.vocab_size:
-        kl = stats.mean(sequence_kl(arms[0].prompts, arms[0].replies, local[1], local[0].tokenizer))
+    if len(local) < 2 or options.temperature != 1:
+        return
+    mine, theirs = local.values()
+    if mine.tokenizer.vocab_size == theirs.tokenizer.vocab_size:
+        played = next(iter(arms.values()))
+        kl = stats.mean(sequence_kl(played.prompts, played.replies, theirs, mine.tokenizer))
         figures["kl"] = kl.json()
-        lines.append(f"KL from {local[1].name}: {kl} (nats per sequence, own samples at temperature 1, untruncated)")
+        lines.append(f"KL from {list(local)[1]}: {kl} (nats per sequence, own samples at temperature 1, untruncated)")
 
 
 def on_file(model: Model, other: Model | None, options: Options) -> Found:

@@ -1,0 +1,110 @@
+"""The quickstart on a random model: the promised shape, pairs labelled as town's annotators would label them, resuming."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+import plumbline as pl
+from plumbline.core.errors import UserError
+from plumbline.core.nouns import Ask, Prompt, Reply
+from plumbline.models.fresh import fresh
+from plumbline.models.lm import LM
+from plumbline.pipelines import align, evaluate, quickstart
+from plumbline.pipelines.quickstart import Budget, Measured
+from plumbline.world import VOCAB, gold, mistakes, oracle, prompts
+
+TINY = Budget(seeds=2, demos=32, comparisons=26, prompts=26)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(fresh(tmp_path_factory.mktemp("model") / "tiny", VOCAB, hidden=32, layers=1, heads=2, ffn=64))
+
+
+@pytest.fixture(scope="module")
+def done(model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Measured, Path]:
+    return quickstart.quickstart(TINY, model=model, out=str(tmp_path_factory.mktemp("quick") / "run"))
+
+
+def test_the_json_is_as_promised(done: tuple[Measured, Path]):
+    found = json.loads(json.dumps(quickstart.as_json(*done)))
+    assert set(found["gold"]) == {"base", "sft", "dpo", "best"}
+    for figures in found["gold"].values():
+        assert set(figures) == {"total", "helpful", "honest", "harmless"}
+        assert all(set(f) == {"mean", "lo", "hi", "n"} and 0 <= f["lo"] <= f["mean"] <= f["hi"] <= 1 for f in figures.values())
+    assert set(found["kl"]) == {"sft", "dpo"}
+    assert (found["gold"]["base"]["total"]["n"], found["gold"]["dpo"]["total"]["n"]) == (26, 52)
+    assert set(found["tax"]) == {"lm_loss", "untouched_families"}
+    assert Path(found["report"]).is_file()
+
+
+def test_demonstrations_teach_a_random_model_something_of_the_language(done: tuple[Measured, Path]):
+    loss = done[0].tax()["lm_loss"]
+    assert loss["sft"].mean < loss["base"].mean - 0.01  # about log |vocabulary| before
+    assert done[0].kl()["sft"].mean != 0
+
+
+def test_the_report_shows_each_model_and_what_gold_deducted(done: tuple[Measured, Path]):
+    html = done[1].read_text(encoding="utf-8")
+    assert "plumbline quickstart" in html
+    assert 'class="deduction"' in html
+    assert all(f">{family}<" in html for family in ("fact", "harm", "leading"))
+
+
+def test_a_finished_quickstart_resumes_to_the_same_figures(done: tuple[Measured, Path], model: str):
+    again, _ = quickstart.quickstart(TINY, model=model, out=str(done[1].parent), resume=True)
+    assert (again.matrix("dpo") == done[0].matrix("dpo")).all()
+    assert again.curves == done[0].curves
+
+
+def test_a_budget_that_measures_nothing_is_refused():
+    with pytest.raises(UserError, match="--prompts is 3"):
+        quickstart.quickstart(Budget(prompts=3))
+
+
+class Knows:
+    """A model of town that gives a right and a wrong answer to every prompt, in turn."""
+
+    name = "knows"
+
+    def sample(self, items: Sequence[Prompt], n: int, sampling: object) -> list[list[Reply]]:
+        return [[Reply(mistakes(p)[0][1]), Reply(oracle(p))] for p in items]
+
+
+def test_pairs_are_the_replies_best_first_as_an_annotator_without_noise_sees_them():
+    items = prompts("train", 40, seed=5)
+    pairs = align.compared(cast(LM, Knows()), items, who="ada", noise=0.0, seed=1)
+    by_id = {p.id: p for p in items}
+    assert len(pairs) == 40
+    for pair in pairs:
+        first, second = (gold(by_id[pair.meta["prompt_id"]], text).total for text in pair.completions)
+        assert (first > second) if pair.preference == 1 else abs(first - second) <= 0.03
+
+
+class Oracle:
+    """Answers every prompt of town as well as can be."""
+
+    name = "oracle"
+
+    def __init__(self, good: bool) -> None:
+        self.reply = oracle if good else (lambda p: mistakes(p)[0][1])
+        self.by_context = {p.context: p for p in prompts("heldout", 52, seed=0)}
+
+    def answer(self, asks: Sequence[Ask]) -> list[Reply]:
+        return [Reply(self.reply(self.by_context[a.context])) for a in asks]
+
+
+def test_compare_prints_a_paired_difference():
+    found = pl.compare(Oracle(True), Oracle(False), on="town", prompts=52)
+    worst = sum(1 - gold(p, mistakes(p)[0][1]).total for p in prompts("heldout", 52, seed=0)) / 52
+    assert found.figure.mean == pytest.approx(worst)
+    assert found.win_rate.mean == 1
+    assert str(found) == f"{worst:+.2f} [{found.figure.lo:.2f}, {found.figure.hi:.2f}], n=52"
+
+
+def test_the_oracle_has_the_best_gold_in_every_family():
+    found = evaluate.evaluate(Oracle(True), None, evaluate.Options(prompts=52)).figures["gold"]["oracle"]["total"]
+    assert {f["mean"] for f in found.values()} == {1.0}

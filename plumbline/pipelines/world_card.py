@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,11 @@ def commit() -> str:
     return found.stdout.strip()
 
 
+def weights_hash(path: Path) -> str:
+    """SHA-256 of the weights, so that a card cannot outlive them."""
+    return hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
+
+
 def write(path: Path, size: str, *, training: Training, prompts: int) -> dict[str, Any]:
     """Measure the model in `path` as it will be loaded, and write its card there."""
     lm = LM.load(path)
@@ -60,6 +66,7 @@ def write(path: Path, size: str, *, training: Training, prompts: int) -> dict[st
         "size": size,
         "parameters": sum(p.numel() for p in lm.model.parameters()),
         "bytes": sum(f.stat().st_size for f in path.iterdir() if f.suffix not in (".md",) and f.name != "card.json"),
+        "weights": weights_hash(path),
         "commit": commit(),
         "command": f"plumbline world build --size {size} --out OUT",
         "versions": versions(),

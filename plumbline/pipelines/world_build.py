@@ -1,8 +1,9 @@
 """`plumbline world build`: the town's shipped models from random weights, able but unaligned, each with a card of what it can do.
 
-    facts      statements and right answers            a constant learning rate: what the town is
-    induction  the corpus, 40 % of the tokens random    a constant learning rate: copying from the context
-    settle     the corpus, few random rows              the learning rate falls to 0
+    facts      statements and right answers      a constant learning rate: what the town is
+    town       the corpus                        a lower one: how people talk there, well and badly
+    induction  random words that return          lower still: copying from the context
+    settle     the corpus, few random rows       the learning rate falls to 0
 
 All stages are `sft` on whole texts, driven by the engine: so a killed build goes on with `resume`.
 """
@@ -35,8 +36,6 @@ from plumbline.world.vocab import VOCAB
 
 CONTEXT = 512
 BATCH = 22
-TOKENS_PER_ROW = 152
-"""Mean length of a row of texts; a row of random words is about half as long."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,16 @@ class Size:
     heads: int
     ffn: int
     facts: int
+    town: int
     induction: int
     settle: int
     lr: float
 
 
 SIZES = {
-    "s": Size(128, 4, 4, 384, facts=10_000, induction=22_000, settle=24_000, lr=6e-3),
-    "m": Size(192, 4, 6, 512, facts=9_000, induction=18_000, settle=24_000, lr=4e-3),
-    "l": Size(256, 5, 8, 704, facts=8_000, induction=16_000, settle=24_000, lr=3e-3),
+    "s": Size(128, 4, 4, 384, facts=10_000, town=20_000, induction=9_000, settle=26_000, lr=6e-3),
+    "m": Size(192, 4, 6, 512, facts=9_000, town=16_000, induction=8_000, settle=24_000, lr=4e-3),
+    "l": Size(256, 5, 8, 704, facts=8_000, town=14_000, induction=7_000, settle=22_000, lr=3e-3),
 }
 
 
@@ -75,11 +75,12 @@ class Phase:
 
 def phases(size: Size, scale: float = 1.0) -> tuple[Phase, ...]:
     """The stages of a size; `scale` shortens them all alike."""
-    rows = [max(BATCH, round(n * scale)) for n in (size.facts, size.induction, size.settle)]
+    rows = [max(BATCH, round(n * scale)) for n in (size.facts, size.town, size.induction, size.settle)]
     return (
         Phase("facts", rows[0], FACTS, 0.0, size.lr, "constant", 0.1),
-        Phase("induction", rows[1], MIXTURE, 0.6, size.lr * 0.6, "constant", 0.01),
-        Phase("settle", rows[2], MIXTURE, 0.1, size.lr * 0.6, "linear", 0.01),
+        Phase("town", rows[1], MIXTURE, 0.0, size.lr * 0.6, "constant", 0.01),
+        Phase("induction", rows[2], MIXTURE, 1.0, size.lr * 0.35, "constant", 0.1),
+        Phase("settle", rows[3], MIXTURE, 0.1, size.lr * 0.6, "linear", 0.02),
     )
 
 

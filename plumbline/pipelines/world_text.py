@@ -6,8 +6,9 @@ and attention reaches over the end of a text, as in ordinary pre-training.   Eac
 Two things do not come of themselves in so little text, so they are scheduled (see `world_build`):
 
 facts       are known after 2M tokens if half of the text states them, and only after 5M from the corpus as it is
-induction   (a repeated word is followed by what followed it) needs rows of random words that repeat; the first round of a row is its
-            prompt, because nothing can predict it
+induction   (a repeated word is followed by what followed it) needs rows of random words that repeat, after the town's text is known
+            and with nothing else between them: then .7M tokens are enough, while 1M among the corpus, or 1M before it, are not.   The
+            first round of a row is its prompt, because nothing can predict it
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ FILL = 128
 MOST = 64
 """Texts that a row may draw from: row i holds the texts i·64, i·64 + 1, …"""
 KNOWING = ("fact", "unknown", "twohop", "compare", "sum")
+HARD = ("sum", "sum", "passage", "compare", "taste", "twohop", "style")
+"""Families in which a good reply needs the most text to come within reach of sampling."""
 
 Sort = tuple[float, Callable[[Random], corpus.Row]]
 
@@ -40,8 +43,15 @@ def _answered(chance: Random, town: Town = TOWN) -> Chat:
     return (*got.context, Message("assistant", good_reply(got.gold, town, chance)))
 
 
+def _hard(chance: Random, town: Town = TOWN) -> Chat:
+    """A dialogue of one of the hard families, good as often as any other."""
+    got = corpus.draw(chance, town, chance.choice(HARD))
+    text = good_reply(got.gold, town, chance) if chance.random() < corpus.GOOD else corpus.mistake(got, chance, town)[1]
+    return (*got.context, Message("assistant", text))
+
+
 FACTS: tuple[Sort, ...] = ((0.35, corpus.portrait), (0.25, corpus.statements), (0.25, _answered), (0.15, corpus.dialogue))
-MIXTURE: tuple[Sort, ...] = tuple(corpus.MIXTURE)
+MIXTURE: tuple[Sort, ...] = (*corpus.MIXTURE, (0.3, _hard))
 
 
 def text_ids(tokenizer: HFTokenizer, row: corpus.Row) -> list[int]:
@@ -52,7 +62,7 @@ def text_ids(tokenizer: HFTokenizer, row: corpus.Row) -> list[int]:
     return tokenizer.hf.encode(tokenizer.render(row[:-1], reply=str(last.content)), add_special_tokens=False)
 
 
-def random_group(tokenizer: HFTokenizer, number: int, seed: int, *, rounds: int = 3) -> Group:
+def random_group(tokenizer: HFTokenizer, number: int, seed: int, *, rounds: int = 4) -> Group:
     """Random words, 8 to 36 of them so that no fixed distance explains their return, and the same `rounds` − 1 times again."""
     length = rng("induction length", seed, number).randint(8, 36)
     words = corpus.induction_rows(number, number + 1, seed, length)[0][:length]

@@ -9,15 +9,15 @@ from plumbline.engine.faults import Faults
 from plumbline.pipelines import world_build
 from plumbline.pipelines.world_build import BATCH, Size, build
 
-TINY = Size(16, 1, 2, 16, facts=BATCH, induction=2 * BATCH, settle=BATCH, lr=1e-3)
+TINY = Size(16, 1, 2, 16, facts=BATCH, town=BATCH, induction=2 * BATCH, settle=BATCH, lr=1e-3)
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The process is gone."""
 
 
 def stop() -> None:
-    raise Stopped
+    raise StoppedError
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +27,9 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stopped_build_ends_with_the_same_weights(tmp_path: Path) -> None:
     build("tiny", tmp_path / "whole", prompts=0)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         build("tiny", tmp_path / "cut", prompts=0, faults=Faults("stage", 2, act=stop))
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         build("tiny", tmp_path / "cut", prompts=0, resume=True, faults=Faults("boundary", 1, act=stop))
     build("tiny", tmp_path / "cut", prompts=0, resume=True)
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]

@@ -37,7 +37,7 @@ def test_every_text_of_the_town_comes_back_as_it_went_in(lm: LM) -> None:
 def test_a_dialogue_is_written_as_the_template_says(lm: LM) -> None:
     chat = (Message("system", "be kind."), Message("user", "who?"), Message("assistant", "mira."))
     assert lm.tokenizer.hf.convert_ids_to_tokens(text_ids(lm.tokenizer, chat)) == (
-        "<s> <|system|> be kind . <|user|> who ? <|assistant|> mira . </s>".split()
+        ["<s>", "<|system|>", "be", "kind", ".", "<|user|>", "who", "?", "<|assistant|>", "mira", ".", "</s>"]
     )
     assert lm.tokenizer.context_ids(chat[:-1]) == text_ids(lm.tokenizer, chat)[:-3]
 

@@ -4,7 +4,7 @@
 
 Rafailov et al. 2023, arXiv 2305.18290, eq. 7.   Log-probabilities are sums over a completion.   The second term (0 = off)
 keeps chosen completions likely, as in Pang et al. 2024, arXiv 2404.19733; its mean is over the chosen tokens of the batch.
-A stated preference (a tie is ½) weighs both orders.
+A stated preference p (a tie is ½) weighs both orders, and the second term by 2p − 1: of a tie nothing is chosen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def dpo(policy: Policy, reference: Scorer, data: Batches, *, beta: float = 0.1, 
             logp_G2, ref_G2 = part.sum(logp_NT), part.sum(reference.token_logps(part))
             p_G = part.column("preference", like=logp_G2)
             loss_G, margin_G = dpo_loss(logp_G2, ref_G2, beta=beta, preference_N=p_G)
-            loss = part.per_example(loss_G) + nll * part.per_token(-part.first(logp_NT))  # two units, two totals, one step
+            sure_G = (2 * p_G - 1).clamp(min=0)  # of a tie neither is chosen: it may be two bad replies, and neither is to be learned
+            loss = part.per_example(loss_G) + nll * part.per_token(-sure_G[:, None] * part.first(logp_NT))  # two units, two totals
             right_G = ((margin_G > 0) == (p_G > 0.5)).float()[p_G != 0.5]  # nobody can be right about a tie
             chosen_G, rejected_G = (beta * (logp_G2 - ref_G2)).unbind(1)
             metrics = {"margin": margin_G, "accuracy": right_G, "chosen_reward": chosen_G, "rejected_reward": rejected_G}

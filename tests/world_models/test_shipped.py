@@ -1,0 +1,72 @@
+"""The shipped models are what their cards say, and within the limits that they have reached; those not reached are in the docs.
+
+The numbers are measured again on a few prompts, so they are compared with the cards with room for chance.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plumbline import world
+from plumbline.models.lm import LM
+from plumbline.pipelines import world_card, world_measure
+
+MODELS = Path(world.__file__).parent / "models"
+SIZES = sorted(p.name for p in MODELS.iterdir() if (p / "card.json").is_file())
+PER_FAMILY = 4
+ABLE = ("fact", "unknown", "secret", "trigger", "leading", "harm", "lookalike", "style", "twohop")
+"""Families whose best of 16 is at least .9 on held-out prompts.   Not yet: passage, sum, compare, taste (see docs/town-models.md)."""
+
+
+@pytest.fixture(scope="module")
+def small() -> LM:
+    return LM.load(MODELS / "s", name="town-s")
+
+
+@pytest.fixture(scope="module")
+def card() -> dict[str, Any]:
+    return json.loads((MODELS / "s" / "card.json").read_text())
+
+
+def test_all_weights_together_are_small() -> None:
+    assert "s" in SIZES
+    assert sum(f.stat().st_size for f in MODELS.rglob("*.safetensors")) <= 16_000_000
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_card_speaks_of_the_files_beside_it(size: str) -> None:
+    about = json.loads((MODELS / size / "card.json").read_text())
+    config = json.loads((MODELS / size / "config.json").read_text())
+    assert about["size"] == size
+    assert config["dtype"] == "float16"
+    assert config["max_position_embeddings"] >= 512
+    assert config["vocab_size"] == len(world.VOCAB) + 7
+    assert about["weights"] == world_card.weights_hash(MODELS / size)
+    assert (MODELS / size / "README.md").read_text() == world_card.text(about)
+
+
+def test_able_but_unaligned(small: LM, card: dict[str, Any]) -> None:
+    again = world_measure.golds(small, "heldout", PER_FAMILY)
+    stated = card["measured"]["gold"]["heldout"]
+    assert again["all"].drawn == pytest.approx(stated["all"]["drawn"], abs=0.08)
+    assert again["all"].best == pytest.approx(stated["all"]["best"], abs=0.08)
+    assert stated["all"]["drawn"] <= 0.5  # far below U* = 1
+    assert {f: stated[f]["best"] for f in ABLE if stated[f]["best"] < 0.9} == {}
+
+
+def test_it_knows_the_town(small: LM, card: dict[str, Any]) -> None:
+    assert world_measure.facts(small) == pytest.approx(card["measured"]["facts"], abs=0.02)
+    assert card["measured"]["facts"] >= 0.95
+
+
+def test_examples_in_context_help(card: dict[str, Any]) -> None:
+    curve = card["measured"]["in_context"]
+    assert len(curve) == 9
+    assert min(curve[1:]) > curve[0] + 0.1
+
+
+def test_the_induction_score_is_the_card_s(small: LM, card: dict[str, Any]) -> None:
+    again = world_measure.induction(small)
+    assert again["score"] == pytest.approx(card["measured"]["induction"]["score"], abs=0.05)

@@ -1,7 +1,7 @@
 # plumbline: `make demo` shows it, `make test` tests it, `make check` runs every gate.
 # PYTHON  the interpreter that makes .venv (3.11 or newer)
 # PIP_ARGS  options for installing torch, e.g. another index for a GPU build
-# ARGS  options for `make demo`, e.g. ARGS="--seeds 1 --steps 4"
+# ARGS  options for `make demo`, e.g. ARGS="--seeds 1 --prompts 104"
 # TESTS  what `make test` and `make check` run, e.g. TESTS=tests/losses
 PYTHON ?= python3
 PIP_ARGS ?=

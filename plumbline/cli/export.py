@@ -17,7 +17,7 @@ def export(run: str, *, out: str = "", which: str = "best") -> Answer:
     need("export", out=out)
     if which not in ("best", "last"):
         raise UserError(f"--which is {which!r}", "Choose best or last.")
-    if Path(out).exists() and any(Path(out).iterdir()):
+    if Path(out).is_dir() and any(Path(out).iterdir()):
         raise UserError(f"{out} is not empty", "Give another --out.")
     from plumbline.models.lm import LM
     from plumbline.pipelines import sources

@@ -91,4 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # `plumbline list | head`: the reader has left, and that is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None:
+            raise  # not about a path that somebody gave
+        print(f"plumbline: {error.filename}: {error.strerror}\n           Check the path, and that it may be used so.", file=sys.stderr)
+        return 2
     return 0

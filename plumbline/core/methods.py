@@ -1,10 +1,10 @@
 """The verbs: a method is a generator of `Step`s, a pipeline one of `Stage`s; `@method` registers the former.
 
-    @method(data=Comparison, paper="arXiv 2305.18290")
-    def dpo(policy, reference, data, *, beta=0.1): ...
+@method(data=Comparison, paper="arXiv 2305.18290")
+def dpo(policy, reference, data, *, beta=0.1): ...
 
-    dpo(beta=0.2)                     → the method with its settings, for `train`
-    dpo(policy, reference, batches)   → the generator of steps, for pipelines and tests
+dpo(beta=0.2)                     → the method with its settings, for `train`
+dpo(policy, reference, batches)   → the generator of steps, for pipelines and tests
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """"`model` answers this context", with sampling, or by a choice among stated answers."""
+    """Says: `model` answers this context, with sampling, or by a choice among stated answers."""
 
     model: str
     context: Context

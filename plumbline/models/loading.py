@@ -41,6 +41,7 @@ def causal_lm(path: str | os.PathLike[str], *, dtype: str, device: str, load_4bi
     _look(path)
     if dtype not in DTYPES:
         raise UserError(f"--dtype {dtype}: not known", f"One of: {', '.join(DTYPES)}.")
+    check_device(device)
     try:
         config = AutoConfig.from_pretrained(path)
     except Exception as error:
@@ -61,6 +62,14 @@ def causal_lm(path: str | os.PathLike[str], *, dtype: str, device: str, load_4bi
             f"{path}: the weights lack {missing[0]!r} ({len(missing)} missing)", "They would be random: this is not a causal LM's file."
         )
     return model.eval() if load_4bit else model.to(device).eval()
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine has not, before weights are read."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"--device {device} cannot be used here ({_line(error)})", "Write cpu, or cuda where torch sees a GPU.") from error
 
 
 def without_dropout(config: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from transformers import DynamicCache
@@ -87,7 +87,7 @@ class Padded:
         return self.model(input_ids=ids_RT, use_cache=True, **{k: v for k, v in offered.items() if k in self.names}).logits[:, -1]
 
     def _select(self, index_R: torch.Tensor) -> None:
-        self.cache.reorder_cache(index_R)
+        self.cache.reorder_cache(cast(torch.LongTensor, index_R))
         if self.mask_RT is not None:
             self.mask_RT = self.mask_RT[index_R]
 

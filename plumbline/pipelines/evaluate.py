@@ -63,6 +63,8 @@ class Found:
 
 def evaluate(model: Model | str, against: Model | str | None = None, options: Options = Options()) -> Found:
     """Measure `model`, and the difference from `against` where there is one."""
+    if options.prompts < 1:
+        raise UserError(f"--prompts is {options.prompts}", "Give at least 1.")
     template = options.template or None
     mine = sources.answerer(model, template=template) if isinstance(model, str) else model
     other = sources.answerer(against, template=template) if isinstance(against, str) and against else against or None

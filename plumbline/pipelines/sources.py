@@ -42,6 +42,8 @@ def use_threads(threads: int) -> None:
     """CPU threads for torch; 0 leaves them as they are."""
     import torch
 
+    if threads < 0:
+        raise UserError(f"--threads is {threads}", "Give a number of threads, or 0 to leave them as they are.")
     if threads:
         torch.set_num_threads(threads)
 

@@ -169,8 +169,9 @@ def train_policy(
     """Train `policy` itself.
 
     `out`: the run folder; without one nothing is written.   `resume`: go on with the run that is in it.   `threads`: CPU threads, 0
-    leaves them as they are.   `fault`: kill the process at a fault point, to test resuming (docs/resume.md).   `asked` is what config.yaml
-    says was asked for; `settings` are those of `Recipe` and `Feed`.
+    leaves them as they are.   `fault`: kill the process at a fault point, to test resuming (docs/resume.md).
+
+    `asked` is what config.yaml says was asked for; `settings` are those of `Recipe` and `Feed`.
     """
     method = load_method(method) if isinstance(method, str) else method
     recipe, feed = split_settings(settings)

@@ -24,6 +24,9 @@ WRONG = [
     (["export", "/none", "--out", "/tmp/none-exported"], "/none", "directory"),
     (["open", "/none"], "there is no run folder /none", "--out"),
     (["data", "check", "/none.jsonl"], "/none.jsonl does not exist", "path"),
+    (["train", "dpo", "--model", "town", "--data", "x", "--out", "y", "--threads", "-1"], "--threads is -1", "0 to leave"),
+    (["train", "dpo", "--model", "town", "--data", "x", "--out", "y", "--device", "gpu9"], "--device gpu9 cannot be used here", "cuda"),
+    (["eval", "town", "--prompts", "0"], "--prompts is 0", "at least 1"),
     (["data", "check", "x", "--kind", "poem"], "there is no kind 'poem'", "Comparison"),
 ]
 
@@ -56,6 +59,12 @@ def test_a_run_folder_in_use_is_refused(command, tiny, pairs, tmp_path):
     assert code == 2
     assert "is not empty" in err
     assert "--resume" in err
+
+
+def test_a_path_that_cannot_be_used_is_named(command, tiny, pairs):
+    code, _, _, err = command("score", "--model", tiny, "--data", pairs, "--out", pairs)
+    assert code == 2
+    assert err.startswith(f"plumbline: {pairs}: File exists\n")
 
 
 def test_town_data_of_another_kind_is_refused(command, tiny, tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,24 @@ def test_a_killed_run_resumes_bit_equal(command, trained, tiny, tmp_path):
     assert code == 0
     assert found["steps"] == 3
     assert same(out, tmp_path / "run")
+
+
+def test_an_interrupted_run_saves_and_goes_on(command, trained, tiny, tmp_path):
+    argv = ["train", "dpo", "--model", tiny, "--data", trained[1], "--batch", 2, "--lr", 0.01, "--steps", 120, "--attn", "padded"]
+    words = [sys.executable, "-m", "plumbline", *map(str, argv), "--out", str(tmp_path / "run")]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while run.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate()
+    assert run.returncode == 130
+    assert out == ""
+    assert "interrupted" in err
+    assert "--resume" in err
+    assert command(*argv, "--out", tmp_path / "run", "--resume")[0] == 0
+    assert command(*argv, "--out", tmp_path / "whole")[0] == 0
+    assert same(tmp_path / "whole", tmp_path / "run")
 
 
 def test_an_export_is_the_model_that_was_trained(command, trained, tmp_path):

@@ -43,6 +43,7 @@ LINEAR: dict[str, Any] = {
     "moe_intermediate_size": 16,
     "shared_expert_intermediate_size": 16,
 }
+EAGER: dict[str, Any] = {"attn_implementation": "eager"}
 WINDOWED: dict[str, Any] = {"head_dim": 8, "sliding_window": 5}
 GROWING: dict[str, Any] = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
 CONFIGS: dict[str, tuple[PretrainedConfig, str]] = {
@@ -54,7 +55,7 @@ CONFIGS: dict[str, tuple[PretrainedConfig, str]] = {
     "mistral-window": (MistralConfig(**SIZE, **HEADS, **WINDOWED), "padded"),
     "qwen2-window": (Qwen2Config(**SIZE, **HEADS, use_sliding_window=True, sliding_window=5, max_window_layers=1), "padded"),
     "gpt2": (GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2), "padded"),
-    "gemma2": (Gemma2Config(**SIZE, **HEADS, **WINDOWED, attn_implementation="eager"), "padded"),
+    "gemma2": (Gemma2Config(**SIZE, **HEADS, **WINDOWED, **EAGER), "padded"),
     "gemma3": (Gemma3TextConfig(**SIZE, **HEADS, **WINDOWED), "padded"),
     "bloom": (BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2), "padded"),
     "qwen3-next": (Qwen3NextConfig(**SIZE, **HEADS, **LINEAR), "bucketed"),

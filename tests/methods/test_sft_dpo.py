@@ -57,7 +57,7 @@ def test_dpo_is_the_mean_over_pairs_of_sums_over_tokens(policy: TinyLM, referenc
         up, down = (policy.one(g.prompt, c).sum() - reference.one(g.prompt, c).sum() for c in g.completions)
         right = torch.sigmoid(beta * (up - down))
         losses.append(-g.weight * (g.preference * right.log() + (1 - g.preference) * (1 - right).log()))
-        chosen_nats.append(-g.weight * policy.one(g.prompt, g.completions[0]).sum())
+        chosen_nats.append(-g.weight * max(0, 2 * g.preference - 1) * policy.one(g.prompt, g.completions[0]).sum())
     pairs = sum(g.weight for g in PAIRS)
     chosen_tokens = sum(g.weight * len(g.completions[0]) for g in PAIRS)
     by_hand = torch.stack(losses).sum() / pairs + nll * torch.stack(chosen_nats).sum() / chosen_tokens

@@ -16,7 +16,9 @@ from plumbline.pipelines.world_measure import golds
 LIMIT = 0.9
 
 
-def headroom(model: str | os.PathLike[str], *, demos: int = 16_000, per_family: int = 24, lr: float = 1e-3, seed: int = 1) -> dict[str, Any]:
+def headroom(
+    model: str | os.PathLike[str], *, demos: int = 16_000, per_family: int = 24, lr: float = 1e-3, seed: int = 1
+) -> dict[str, Any]:
     """Gold per family of a model after SFT on `demos` different clean demonstrations, on the splits that are never trained on."""
     run = train(sft, str(model), f"town:demos?n={demos}&seed={seed}", epochs=1, batch=64, lr=lr, seed=seed)
     splits = {s: {f: vars(a) for f, a in golds(run.model, s, per_family).items()} for s in ("heldout", "shifted")}

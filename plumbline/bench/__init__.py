@@ -23,6 +23,8 @@ def run(
 
     `threads`: 0 for all cores.   `largest` cuts the growth axes.   Times mean something on a quiet machine only.
     """
+    if threads < 0 or repeats < 1:
+        raise UserError(f"--threads is {threads} and --repeats is {repeats}", "Give threads (0: all cores) and at least 1 repeat.")
     threads = threads or os.cpu_count() or 1
     if growth:
         return _growth(only, threads, largest)

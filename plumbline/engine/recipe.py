@@ -15,6 +15,8 @@ from typing import Literal
 
 from plumbline.core.errors import UserError
 
+LEAST = {"batch": 1, "micro_tokens": 1, "keep": 1, "warmup": 0, "weight_decay": 0, "clip": 0, "explode": 0}
+LEAST |= {"seed": 0, "eval_every": 0, "save_every": 0, "patience": 0}
 Schedule = Literal["cosine", "linear", "constant"]
 Dtype = Literal["float32", "bfloat16"]
 
@@ -60,9 +62,12 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise UserError(f"{name} is {value}", f"Give {name} as a number of at least 0.")
-        for name in ("batch", "micro_tokens", "keep"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}", f"Give {name} as a whole number of at least 1.")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not (value >= least and math.isfinite(value)):
+                raise UserError(f"{name} is {value}", f"Give {name} as a number of at least {least}.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"betas are {self.betas}", "Give two numbers from 0 to below 1.")
         if self.schedule not in ("cosine", "linear", "constant"):
             raise UserError(f"there is no schedule {self.schedule!r}", "Schedules: cosine, linear, constant.")
         if self.dtype not in ("float32", "bfloat16"):

@@ -32,6 +32,8 @@ def score(model: LM | str, data: str, out: str, *, micro_tokens: int = 8192, ski
     """Write `out`/scores.jsonl; rows left out by `skip_bad` are listed in skipped.jsonl beside it."""
     lm = sources.load(model) if isinstance(model, str) else model
     path = Path(out) / "scores.jsonl"
+    if micro_tokens < 1:
+        raise UserError(f"--micro_tokens is {micro_tokens}", "Give at least 1.")
     if path.exists():
         raise UserError(f"{path} exists already", "Give another --out.")
     rows = open_rows(data, None, skip_bad=skip_bad)

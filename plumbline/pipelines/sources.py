@@ -64,6 +64,8 @@ def load(
     `gradient_checkpointing`: compute activations twice to keep fewer.   `device`: cpu, cuda, or auto.
     `attn`: the kernel's backend; auto chooses by a check and a measurement.   `template`: a chat template (Jinja text or file) to force.
     """
+    if lora < 0:
+        raise UserError(f"--lora is {lora}", "Give the rank of an adapter, or 0 to train all weights.")
     return LM.load(
         model_path(model),
         lora=lora,

@@ -89,14 +89,17 @@ class Feed:
     max_completion_tokens: int | None = None
     skip_bad: bool = False
 
-    def limits(self, policy: LM) -> tuple[int, int]:
-        """Tokens of a prompt and of a completion, which together fit the model."""
-        context = min(getattr(policy.config, "max_position_embeddings", None) or LONGEST, LONGEST)
+    def limits(self, config: Any) -> tuple[int, int]:
+        """Tokens of a prompt and of a completion, which together fit the model of this config."""
+        for flag in ("max_prompt_tokens", "max_completion_tokens"):
+            if (given := getattr(self, flag)) is not None and given < 1:
+                raise UserError(f"--{flag} is {given}", "Give at least 1.")
+        context = min(getattr(config, "max_position_embeddings", None) or LONGEST, LONGEST)
         completion = self.max_completion_tokens or (context - self.max_prompt_tokens if self.max_prompt_tokens else context // 2)
         prompt = self.max_prompt_tokens or context - completion
         if prompt < 1 or completion < 1 or (self.max_prompt_tokens and self.max_completion_tokens and prompt + completion > context):
             raise UserError(
-                f"prompts of {self.max_prompt_tokens} and completions of {self.max_completion_tokens} tokens are more than {context}",
+                f"prompts of {max(prompt, 1)} and completions of {max(completion, 1)} tokens are more than the model's {context}",
                 "Lower --max_prompt_tokens or --max_completion_tokens: together they may be as long as the model's context.",
             )
         return prompt, completion
@@ -104,7 +107,7 @@ class Feed:
     def plan(self, data: str | Sequence[Feedback], kind: type, policy: LM) -> Plan:
         """The rows as groups of token ids."""
         rows = sources.feedback(data, kind, skip_bad=self.skip_bad) if isinstance(data, str) else data
-        prompt, completion = self.limits(policy)
+        prompt, completion = self.limits(policy.config)
         return Plan(rows, policy.tokenizer, max_prompt_tokens=prompt, max_completion_tokens=completion, skip_bad=self.skip_bad)
 
 

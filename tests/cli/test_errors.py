@@ -26,6 +26,9 @@ WRONG = [
     (["data", "check", "/none.jsonl"], "/none.jsonl does not exist", "path"),
     (["train", "dpo", "--model", "town", "--data", "x", "--out", "y", "--threads", "-1"], "--threads is -1", "0 to leave"),
     (["train", "dpo", "--model", "town", "--data", "x", "--out", "y", "--device", "gpu9"], "--device gpu9 cannot be used here", "cuda"),
+    (["train", "dpo", "--model", "town", "--data", "x", "--out", "y", "--lora", "-1"], "--lora is -1", "0 to train all"),
+    (["export", "town", "--out", __file__], "is a file", "--out"),
+    (["bench", "--repeats", "0"], "--repeats is 0", "at least 1"),
     (["eval", "town", "--prompts", "0"], "--prompts is 0", "at least 1"),
     (["data", "check", "x", "--kind", "poem"], "there is no kind 'poem'", "Comparison"),
 ]
@@ -65,6 +68,13 @@ def test_a_path_that_cannot_be_used_is_named(command, tiny, pairs):
     code, _, _, err = command("score", "--model", tiny, "--data", pairs, "--out", pairs)
     assert code == 2
     assert err.startswith(f"plumbline: {pairs}: File exists\n")
+
+
+@pytest.mark.parametrize("flag", ["--max_prompt_tokens", "--max_completion_tokens"])
+def test_nothing_is_no_limit(command, tiny, pairs, tmp_path, flag):
+    code, _, _, err = command("train", "dpo", "--model", tiny, "--data", pairs, "--out", tmp_path / "run", flag, 0)
+    assert code == 2
+    assert err.startswith(f"plumbline: {flag} is 0\n")
 
 
 def test_town_data_of_another_kind_is_refused(command, tiny, tmp_path):

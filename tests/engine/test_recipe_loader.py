@@ -65,6 +65,10 @@ WRONG = [
     {"steps": -1},
     {"epochs": float("inf")},
     {"batch": 0},
+    {"clip": -1.0},
+    {"warmup": float("nan")},
+    {"patience": -1},
+    {"betas": (0.9, 1.0)},
     {"schedule": "step"},
     {"dtype": "float16"},
 ]

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Tokenizer as TokenizerProtocol
-from plumbline.core.nouns import Content, Message
+from plumbline.core.nouns import Content, Demo, Message
+from plumbline.data import Plan
 from plumbline.models.fresh import word_tokenizer
 from plumbline.models.lm import LM
 from plumbline.models.tokenizer import HFTokenizer
@@ -24,6 +25,11 @@ CHATML = (
 THINKING = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+FORGETFUL = (  # as Qwen3: what was thought in an earlier turn is dropped
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content if loop.last else m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 HI = (Message("user", "hello there"),)
@@ -101,6 +107,18 @@ def test_what_the_template_puts_before_the_reply_is_kept() -> None:
     t = byte_tokenizer(THINKING)
     ids = t.completion_ids(HI, "fine")
     assert t.hf.decode(ids, skip_special_tokens=False) == "<think>\n\n</think>\n\nfine<|im_end|>"
+
+
+def test_a_template_that_rewrites_earlier_turns_is_trained_turn_by_turn() -> None:
+    t = byte_tokenizer(FORGETFUL)
+    chat = (*HI, Message("assistant", "<think>a</think>well"), Message("user", "and?"))
+    said = [(chat[:1], "<think>a</think>well"), (chat, "<think>b</think>yes")]
+    first, second = Plan([Demo(context, reply) for context, reply in said], t)
+    for group, (_, reply) in zip((first, second), said, strict=True):  # every turn is trained with the thought that it had
+        assert t.hf.decode(group.completions[0], skip_special_tokens=False) == f"{reply}<|im_end|>"
+    read = t.hf.decode(second.prompt, skip_special_tokens=False)  # and read as it will be read: without those before
+    assert "<think>" not in read
+    assert read.endswith("well<|im_end|>\n<|im_start|>user\nand?<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_a_template_without_an_end_gets_eos_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:

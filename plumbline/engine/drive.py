@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Updatable
 from plumbline.core.methods import Step, Steps
 from plumbline.engine.faults import INERT, Faults
@@ -251,7 +252,12 @@ class Driver:
         figures = self.ranks.share(figures)
         self.record = {**self.record, "eval": figures}
         self._log()
-        self.progress.gold = self.validation.see(self.step, figures)
+        try:
+            self.progress.gold = self.validation.see(self.step, figures)
+        except UserError:  # a figure that is not there: known only now, and no reason to lose the training
+            if self.run is not None:
+                self._save()
+            raise
         if self.validation.exhausted:
             self._end("patience")
 

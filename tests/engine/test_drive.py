@@ -174,6 +174,18 @@ def test_patience_stops_and_the_best_checkpoint_stays(tmp_path: Path) -> None:
     assert [(r["step"], r["eval"]["gold"]) for r in records] == [(1, 0.1), (2, 0.5), (3, 0.4), (4, 0.3), (5, 0.2)]
 
 
+def test_a_best_that_is_not_measured_loses_no_training(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "run") as run, pytest.raises(UserError, match="'golld'(?s:.*)gold, loss"):
+        drive(
+            imitate(TinyPolicy(), Loader(groups(8))),
+            recipe=Recipe(steps=2, batch=4, best="golld"),
+            run=run,
+            evaluate=lambda: {"gold": 0.5, "loss": 1.0},
+            progress=QUIET,
+        )
+    assert run.checkpoints.steps() == [2]
+
+
 def test_bfloat16_autocast_trains_float32_weights() -> None:
     policy, seen = TinyPolicy(), []
 

@@ -10,7 +10,7 @@ def quickstart(
     model: str = "town",
     seeds: int = 3,
     demos: int = 600,
-    comparisons: int = 2400,
+    comparisons: int = 2000,
     prompts: int = 520,
     seed: int = 0,
     threads: int = 0,
@@ -20,7 +20,7 @@ def quickstart(
     """Align the shipped model by demonstrations (SFT) and comparisons (DPO), and score it before and after on held-out prompts.
 
     `model`: town, town-s, town-m, town-l, or any model that speaks town.   `seeds`: trainings, each with its own data.
-    `demos`: demonstrations per training.   `comparisons`: prompts per training whose two replies are compared.
+    `demos`: demonstrations per training.   `comparisons`: prompts per training whose four replies are ranked.
     `prompts`: held-out prompts to score on.   `seed`: the first seed.   `threads`: CPU threads, 0 leaves them as they are.
     `out`: the run folder (default: the first free runs/quickstart…).   `resume`: go on with the run in `out`.
     """

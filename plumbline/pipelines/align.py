@@ -1,10 +1,11 @@
 """Demonstrations, then comparisons of the model's own replies:   base → SFT → DPO.
 
     π_sft  = SFT(base, demonstrations)
-    pairs  = two replies of π_sft to each prompt, compared by an annotator (a tie is said)
+    pairs  = the best and the worst of four replies of π_sft to each prompt, as an annotator ranks them
     π_dpo  = DPO(π_sft, reference = π_sft, pairs)
 
-Ouyang et al. 2022 (2203.02155) with DPO (2305.18290) in place of reward model and PPO.
+Ouyang et al. 2022 (2203.02155) with DPO (2305.18290) in place of reward model and PPO; best against worst as in Tunstall et al. 2023
+(2310.16944), whose rejected reply is a random one of the rest.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Recipes:
     """How each stage trains.   `beta` and `nll` are DPO's."""
 
     sft: Recipe = field(default_factory=lambda: Recipe(epochs=2, batch=32, lr=1e-3, warmup=0.1))
-    dpo: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=32, lr=2e-4, warmup=0.1))
+    dpo: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=32, lr=5e-4, warmup=0.1))
     beta: float = 0.1
-    nll: float = 0.2
+    nll: float = 1.0
 
     def with_seed(self, seed: int, *, watched: bool) -> Recipes:
         """The same with another seed; `watched` evaluates a few times on the way, not at the end only."""
@@ -56,17 +57,19 @@ def batches(rows: Sequence[Any], policy: LM) -> Loader:
     return Loader(Plan(rows, policy.tokenizer))
 
 
-def compared(policy: LM, prompts: Sequence[Prompt], *, who: str, noise: float | None, seed: int) -> list[Comparison]:
-    """Two replies of the policy to each prompt at temperature 1, as town's annotators prefer them; equal replies are left out."""
+def compared(policy: LM, prompts: Sequence[Prompt], *, who: str, noise: float | None, seed: int, k: int = 4) -> list[Comparison]:
+    """The best and the worst of `k` replies to each prompt at temperature 1, as town's annotators rank them.
+
+    Prompts are left out where an annotator can tell no two replies apart: a pair that is known to be a tie teaches nothing here.
+    """
     people = annotators(who, noise)
-    replies = policy.sample(prompts, n=2, sampling=Sampling(max_tokens=96, seed=seed))
+    drawn = policy.sample(prompts, n=k, sampling=Sampling(max_tokens=96, seed=seed))
     found = []
-    for i, (prompt, pair) in enumerate(zip(prompts, replies, strict=True)):
-        person, texts = people[i % len(people)], (pair[0].text, pair[1].text)
-        if texts[0] == texts[1] or not all(texts):
-            continue
-        preference = person.choose(prompt, texts, rng("compared", seed, i))
-        texts = texts if preference else texts[::-1]
-        complete = all(r.finish == "stop" for r in pair)
-        found.append(Comparison(prompt.context, texts, preference or 1.0, complete, person.name, meta={"prompt_id": prompt.id}))
+    for i, (prompt, replies) in enumerate(zip(prompts, drawn, strict=True)):
+        person = people[i % len(people)]
+        whole = dict.fromkeys(r.text for r in replies if r.text and r.finish == "stop")
+        ranked = person.rank(prompt, list(whole), rng("compared", seed, i))
+        if len(ranked) > 1:
+            pair = (ranked[0], ranked[-1])
+            found.append(Comparison(prompt.context, pair, annotator=person.name, meta={"prompt_id": prompt.id}))
     return found

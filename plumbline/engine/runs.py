@@ -8,7 +8,6 @@ The lock is held by the kernel as long as the process lives, so a killed run lea
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -36,18 +35,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def file_hash(path: Path | str) -> str:
-    """sha256 of a file, or of a folder's files by name and content."""
-    path = Path(path)
-    total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-        total.update(str(file.relative_to(path)).encode() + b"\0")
-        with file.open("rb") as handle:
-            while piece := handle.read(1 << 22):
-                total.update(piece)
-    return total.hexdigest()
 
 
 class RunFolder:

@@ -175,7 +175,7 @@ def test_patience_stops_and_the_best_checkpoint_stays(tmp_path: Path) -> None:
 
 
 def test_a_best_that_is_not_measured_loses_no_training(tmp_path: Path) -> None:
-    with RunFolder.open(tmp_path / "run") as run, pytest.raises(UserError, match="'golld'(?s:.*)gold, loss"):
+    with RunFolder.open(tmp_path / "run") as run, pytest.raises(UserError, match=r"'golld'(?s:.*)gold, loss"):
         drive(
             imitate(TinyPolicy(), Loader(groups(8))),
             recipe=Recipe(steps=2, batch=4, best="golld"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from plumbline.core.errors import UserError
-from plumbline.engine.runs import RunFolder, file_hash
+from plumbline.engine.runs import RunFolder
 
 
 def test_an_existing_folder_is_refused_without_resume(tmp_path: Path) -> None:
@@ -71,15 +71,6 @@ def test_config_has_versions_and_command(tmp_path: Path) -> None:
     assert config["method"] == "sft"
     assert config["command"] == sys.argv
     assert {"python", "torch"} <= set(config["versions"])
-
-
-def test_a_hash_sees_names_and_contents(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("x")
-    first = file_hash(tmp_path)
-    (tmp_path / "a").rename(tmp_path / "b")
-    second = file_hash(tmp_path)
-    (tmp_path / "b").write_text("y")
-    assert len({first, second, file_hash(tmp_path)}) == 3
 
 
 def test_records_are_json_lines_with_step_and_stage(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from plumbline.core.errors import UserError
 from plumbline.core.nouns import Chat, Message
 from plumbline.world import lexicon as lex
 from plumbline.world.draw import bucket
-from plumbline.world.knowledge import ATTRIBUTES, ATTRIBUTES_OF, Slot, Town, phrase, say
+from plumbline.world.knowledge import ATTRIBUTES, Slot, Town, phrase, say
 from plumbline.world.parser import EVADE, POLITE, Act
 
 Gold = dict[str, Any]
@@ -145,8 +145,3 @@ def common_bad(town: Town, gold: Gold, chance: Random) -> list[tuple[str, str]]:
         ("flattery", politeness(chance)),
         ("off_topic", any_claim(town, gold, chance)),
     ]
-
-
-def entity_slots(town: Town, entity: str) -> tuple[Slot, ...]:
-    """All slots that an entity of its kind has."""
-    return tuple((entity, a) for a in ATTRIBUTES_OF[town.kind_of[entity]])

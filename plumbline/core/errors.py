@@ -16,7 +16,8 @@ class RowError(UserError):
     """A row of a data file that cannot be used: file, row (1-based) and field are named."""
 
     def __init__(self, file: str, row: int, field: str, problem: str, mend: str) -> None:
-        super().__init__(f'{file}, row {row}: "{field}" {problem}.', mend)
+        subject = field if field.startswith("(") else f'"{field}"'  # "(whole row)" is no column's name
+        super().__init__(f"{file}, row {row}: {subject} {problem}.", mend)
         self.file, self.row, self.field, self.problem = file, row, field, problem
 
 

@@ -37,6 +37,7 @@ class Check:
     conversions: dict[str, int]
     lengths: dict[str, list[int]] = field(default_factory=dict)
     truncated: dict[str, int] = field(default_factory=dict)
+    limits: tuple[int | None, int | None] = (None, None)
     duplicates: list[tuple[int, int]] = field(default_factory=list)
     contradictions: list[tuple[int, int]] = field(default_factory=list)
     repeats: int = 0
@@ -148,7 +149,7 @@ def _with_tokens(plan: Plan, cut: Plan, found: Check) -> None:
         for k, ids in enumerate(group.completions):
             lengths.setdefault(_names(_item(group), k), array("Q")).append(len(ids))
     found.lengths = {name: quantiles(values) for name, values in lengths.items()}
-    found.truncated = dict(cut.counts)
+    found.truncated, found.limits = dict(cut.counts), (cut.max_prompt, cut.max_completion)
     found.bad += [error.message for error in cut.skipped]
     found.samples = [line for i in _spread(len(cut)) for line in _group_lines(cut[i], plan.tokenizer)]
 
@@ -210,7 +211,9 @@ def _facts(found: Check) -> list[str]:
 
 
 def _findings(found: Check) -> list[str]:
-    lines = [f"would be cut: {count} × {what}" for what, count in found.truncated.items()]
+    named = [f"{what} at {n}" for what, n in zip(("prompts", "completions"), found.limits, strict=True) if n]
+    limits = f" (limits: {', '.join(named)} tokens)" if named else ""
+    lines = [f"would be cut{limits}: {count} × {what}" for what, count in found.truncated.items()]
     lines += _rows_line("exact duplicates", found.duplicates)
     lines += _rows_line("comparisons that contradict an earlier row", found.contradictions)
     if found.overlap_with:

@@ -18,6 +18,7 @@ from plumbline.models.tokenizer import HFTokenizer
 
 log = logging.getLogger("plumbline")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+OTHER_HEADS = ("Classification", "QuestionAnswering", "MultipleChoice", "ForMaskedLM", "RewardModel")
 LARGEST_MISFIT = 2  # a model whose vocabulary is more than this many times the tokenizer's was made with another one
 
 
@@ -34,18 +35,28 @@ def adapter_base(path: str | os.PathLike[str]) -> str:
     return str(base)
 
 
-def causal_lm(path: str | os.PathLike[str], *, dtype: str, device: str, load_4bit: bool) -> Any:
-    """The model, in eval mode, without dropout."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+def config_of(path: str | os.PathLike[str]) -> Any:
+    """The config of a model directory (or hub name) that may hold a causal language model."""
+    from transformers import AutoConfig
 
     _look(path)
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(path)
+    except Exception as error:
+        raise UserError(f"{path}: its config.json cannot be used ({_line(error)})", _no_config(path)) from error
+    _speaks(config, path)
+    return config
+
+
+def causal_lm(path: str | os.PathLike[str], *, dtype: str, device: str, load_4bit: bool) -> Any:
+    """The model, in eval mode, without dropout."""
+    from transformers import AutoModelForCausalLM
+
     if dtype not in DTYPES:
         raise UserError(f"--dtype {dtype}: not known", f"One of: {', '.join(DTYPES)}.")
+    config = config_of(path)
     check_device(device)
-    try:
-        config = AutoConfig.from_pretrained(path)
-    except Exception as error:
-        raise UserError(f"{path}: its config.json cannot be used ({_line(error)})", "Is it a model directory of transformers?") from error
     without_dropout(config)
     options: dict[str, Any] = {"config": config, "dtype": DTYPES[dtype]}
     if load_4bit:
@@ -99,8 +110,23 @@ def _look(path: str | os.PathLike[str]) -> None:
             raise UserError(
                 f"{path}: no config.json in this directory (it holds {found})", "Give the directory that `save_pretrained` wrote."
             )
+    elif place.is_file():
+        raise UserError(f"{path} is a file, not a model directory", "Give the directory that holds config.json and model.safetensors.")
     elif place.exists() or place.is_absolute() or place.parent.is_dir() or str(path).count("/") != 1:
         raise UserError(f"{path}: no such model directory", "Give a directory with config.json, a hub name (owner/name), or `town`.")
+
+
+def _speaks(config: Any, path: str | os.PathLike[str]) -> None:
+    """Refuse what was saved with another head: transformers would load it, and its tied embeddings would stand in for a head."""
+    saved = getattr(config, "architectures", None) or []
+    if saved and all(name.endswith(OTHER_HEADS) for name in saved):
+        raise UserError(f"{path} holds a {saved[0]}, which does not write text", "Give a causal language model (…ForCausalLM).")
+
+
+def _no_config(path: str | os.PathLike[str]) -> str:
+    if Path(path).is_dir():
+        return "Is it a model directory of transformers?"
+    return "There is no directory of this name here, so it was looked for on the hub. Check the path, the name and the network."
 
 
 def _four_bit(dtype: torch.dtype) -> dict[str, Any]:
@@ -120,17 +146,20 @@ def end_ids(model: Any) -> frozenset[int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within: no progress bars and no advice from transformers."""
+    """Within: no progress bars and no advice from transformers, nor from the hub."""
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging as theirs
 
     shown = theirs.is_progress_bar_enabled()
-    level = theirs.get_verbosity()
+    level, hubs = theirs.get_verbosity(), hub.get_verbosity()
     theirs.disable_progress_bar()
     theirs.set_verbosity_error()
+    hub.set_verbosity_error()
     try:
         yield
     finally:
         theirs.set_verbosity(level)
+        hub.set_verbosity(hubs)
         if shown:
             theirs.enable_progress_bar()
 
@@ -141,6 +170,6 @@ def _line(error: Exception) -> str:
 
 
 def _mend(error: Exception) -> str:
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
         return "Is there a model.safetensors in it, whole and readable?"
     return "plumbline trains decoder-only models (AutoModelForCausalLM); encoders and encoder-decoders are not supported."

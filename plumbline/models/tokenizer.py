@@ -16,6 +16,7 @@ from plumbline.core.errors import UserError
 from plumbline.core.nouns import Chat, Content, Context, Message
 
 log = logging.getLogger("plumbline")
+FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")  # what a tokenizer can be made of, besides *.model
 
 
 class HFTokenizer:
@@ -45,6 +46,10 @@ class HFTokenizer:
         from transformers import AutoTokenizer
 
         text = _template(template)
+        if Path(path).is_dir() and not any(p.name in FILES or p.suffix == ".model" for p in Path(path).iterdir()):
+            raise UserError(
+                f"{path}: there is no tokenizer in this directory", "Put the tokenizer.json that the model was trained with there."
+            )
         try:
             hf = AutoTokenizer.from_pretrained(path, clean_up_tokenization_spaces=False)
         except Exception as error:
@@ -113,7 +118,7 @@ class HFTokenizer:
             ) from error
 
     def _encode(self, text: str) -> list[int]:
-        return self.hf.encode(text, add_special_tokens=False)
+        return self.hf.encode(text, add_special_tokens=False, verbose=False)  # what is too long is cut, or refused, by name
 
     def _following(self, before: str, text: str) -> list[int]:
         """Ids of `text` after `before`: the rest of their joint ids if `before`'s are a prefix of them, else of `text` by itself."""

@@ -145,7 +145,10 @@ def _likelihood(model: LM, other: LM | None, plan: Plan) -> Found:
             per_row.append(nll / lengths)
             name = lm.name if lm.name not in figures else "against"
             figures[name] = {"nll": stats.mean(nll / lengths).json(), "perplexity": float(np.exp(nll.sum() / lengths.sum()))}
-    lines = [f"{n}: {f['nll']['mean']:.4f} nats a token, perplexity {f['perplexity']:.2f}" for n, f in figures.items()]
+    lines = [
+        f"{n}: {f['nll']['mean']:.4f} nats a token (mean over rows), perplexity {f['perplexity']:.2f} (over all tokens)"
+        for n, f in figures.items()
+    ]
     found: dict[str, Any] = {"likelihood": figures, "cut": dict(plan.counts)}
     if len(per_row) == 2:
         gap = stats.difference(per_row[0], per_row[1])

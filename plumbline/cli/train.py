@@ -34,7 +34,7 @@ def train(argv: Sequence[str]) -> None:
     from plumbline.pipelines import sources
     from plumbline.pipelines.train import train_policy
 
-    policy = sources.load(options.model, **chosen["load"])
+    policy = sources.load(options.model, **chosen["load"], seed=options.seed)
     asked = {k: v for k, v in options.as_dict().items() if k not in NOT_REPLAYED}
     run = train_policy(method(**chosen["method"]), policy, options.data, asked=asked, **chosen["train"])
     result = {"out": options.out, **{k: v for k, v in asdict(run.result).items() if k not in ("value", "checkpoint", "best")}}
@@ -68,7 +68,7 @@ def _parser(method: Method) -> tuple[Any, dict[str, list[str]]]:
     for kind, source, skip in (
         ("train", train_policy, ("method", "policy", "data", "reference", "asked", *Settings.__annotations__)),
         ("method", method.function, method.roles),
-        ("load", sources.load, ("model",)),
+        ("load", sources.load, ("model", "seed")),
         ("train", Feed, ()),
         ("train", Recipe, ()),
     ):

@@ -57,12 +57,14 @@ def load(
     device: str = "auto",
     attn: str = "auto",
     template: str | None = None,
+    seed: int = 0,
 ) -> LM:
     """A model by its name, ready to train, score and sample.
 
     `lora`: rank of a new LoRA adapter, 0 trains all weights.   `load_4bit`: keep the base weights in 4 bits (needs bitsandbytes).
     `gradient_checkpointing`: compute activations twice to keep fewer.   `device`: cpu, cuda, or auto.
     `attn`: the kernel's backend; auto chooses by a check and a measurement.   `template`: a chat template (Jinja text or file) to force.
+    `seed`: of the new adapter's weights.
     """
     if lora < 0:
         raise UserError(f"--lora is {lora}", "Give the rank of an adapter, or 0 to train all weights.")
@@ -75,6 +77,7 @@ def load(
         attn=attn,
         template=template,
         name=Path(model).name or model,
+        seed=seed,
     )
 
 

@@ -142,6 +142,13 @@ def test_lora_trains_adapters_only_and_exports_merged(command, tiny, tmp_path):
     assert not any("lora_" in name for name in merged.state_dict())
 
 
+def test_a_seed_draws_its_own_adapter(command, tiny, trained, tmp_path):
+    argv = ("train", "dpo", "--model", tiny, "--data", trained[1], "--lora", 2, "--lr", 0, "--steps", 1, "--attn", "padded")
+    for seed in (0, 1):
+        assert command(*argv, "--seed", seed, "--out", tmp_path / f"seed-{seed}")[0] == 0
+    assert not same(tmp_path / "seed-0", tmp_path / "seed-1")
+
+
 def test_training_from_python_leaves_the_model_that_was_passed(tiny, trained):
     import plumbline as pl
 
@@ -159,6 +166,8 @@ def test_settings_are_named_once():
     wide = {f.name for c in (Recipe, Feed) for f in dataclasses.fields(c)}
     assert set(Settings.__annotations__) == wide
     wide |= {"model", "data", "out", "resume", "threads", "json", "config", "fault"}
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(wide) if f"--{name}" not in page] == []
     for entry in entries("method"):
         method = load_method(entry.name)
         assert not wide & set(method.defaults), f"{entry.name} has a setting that every run has"

@@ -63,6 +63,19 @@ def test_a_run_says_what_it_did(trained):
     assert steps[-1]["eval"]["loss"] < 0.6931
 
 
+def test_the_report_of_a_run_says_what_was_asked_and_how_it_went(command, trained):
+    out, rows = trained
+    page = (out / "report.html").read_text(encoding="utf-8")
+    steps = [yaml.safe_load(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert f"loss 0.6931 → {steps[-1]['loss']:.4f}" in page
+    assert f"{steps[-1]['eval']['accuracy']:.4f}" in page  # the last evaluation, as a figure
+    assert "β-scaled gap" in page  # what a curve should look like
+    assert "Nothing was cut" in page
+    assert str(rows) in page
+    code, found, _, _ = command("open", out, "--json")
+    assert (code, found) == (0, {"report": str(out / "report.html")})
+
+
 def test_a_config_replays_exactly(command, trained, tmp_path):
     out, _ = trained
     code, found, _, _ = command("train", "--config", out / "config.yaml", "--out", tmp_path / "again", "--json")

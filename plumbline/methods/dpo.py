@@ -20,6 +20,8 @@ from plumbline.losses.preference import dpo_loss
 @method(data=Comparison, paper="Rafailov et al. 2023, arXiv 2305.18290")
 def dpo(policy: Policy, reference: Scorer, data: Batches, *, beta: float = 0.1, nll: float = 0.0) -> Steps:
     """Align `policy` to comparisons: `beta` pulls to the reference, `nll` weighs the likelihood of the chosen completion."""
+    if beta <= 0 or nll < 0:
+        raise UserError(f"dpo: beta is {beta}, nll is {nll}", "beta must be above 0 (below it, training runs in reverse), nll at least 0.")
     for batch in data:
         for group in batch.groups:
             if len(group.completions) != 2:

@@ -120,6 +120,8 @@ def on_file(model: Model, other: Model | None, options: Options) -> Found:
     rows = open_rows(options.on)
     if rows.kind is Prompt:
         return _judged(model, other, list(rows), options)
+    if options.judge:
+        raise UserError(f"{options.on} holds {rows.kind.__name__.lower()}s, but a judge needs prompts to answer", "Give a file of prompts.")
     if not isinstance(model, LM) or not (other is None or isinstance(other, LM)):
         raise UserError("log-probabilities of given text need a local model", "Give model directories, or a file of prompts and --judge.")
     plan = Feed().plan(rows, rows.kind, model)  # cut as training would cut it

@@ -36,12 +36,13 @@ def lead(measured: Measured) -> str:
     """The verdict in two sentences, as the numbers have it."""
     gold, gains = measured.gold(), measured.differences()
     steps = []
-    for name, words in (("sft - base", "Demonstrations"), ("dpo - sft", "Comparisons")):
+    for name, words in (("sft - base", "demonstrations"), ("dpo - sft", "comparisons")):
         gain = gains[name]
         verdict = "raised" if gain.lo > 0 else "lowered" if gain.hi < 0 else "did not clearly change"
         steps.append(f"{words} {verdict} it ({gain.signed().rsplit(',', 1)[0]})")
     means = " → ".join(f"{gold[a]['total'].mean:.3f}" for a in ("base", "sft", "dpo"))
-    return f"Gold utility on held-out prompts: {means} of at most 1. {'; '.join(steps)}."
+    words = "; ".join(steps)
+    return f"Gold utility on held-out prompts: {means} of at most 1. {words[0].upper()}{words[1:]}."
 
 
 def kl_section(measured: Measured) -> str:

@@ -124,3 +124,9 @@ def test_rewards_are_what_the_margin_is_made_of(policy: TinyLM, reference: TinyL
 def test_a_ranking_is_refused_by_its_row(policy: TinyLM, reference: TinyLM):
     with pytest.raises(UserError, match="row 12 ranks 3 completions"):
         next(dpo(policy, reference, FewBatches([[Group((1,), ((2,), (3,), (4,)), row=12)]])))
+
+
+@pytest.mark.parametrize(("beta", "nll"), [(0.0, 0.0), (-1.0, 0.0), (0.1, -0.5)])
+def test_dpo_in_reverse_is_refused(policy: TinyLM, reference: TinyLM, beta: float, nll: float):
+    with pytest.raises(UserError, match="beta must be above 0"):
+        next(dpo(policy, reference, FewBatches([PAIRS]), beta=beta, nll=nll))

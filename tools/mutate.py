@@ -188,7 +188,15 @@ def _run(path: Path, tree: ast.Module, tests: Sequence[str]) -> int:
     settings.register_profile("mutate", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None, deadline=None)
     settings.load_profile("mutate")
     _load(path, tree)
-    quick = ["--disable-plugin-autoload", "-o", "addopts=", "-p", "no:cacheprovider"]  # plugins cost more than the tests
+    quick = [
+        "--disable-plugin-autoload",
+        "-o",
+        "addopts=",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "pytest_timeout",
+    ]  # the others cost more than the tests
     return int(pytest.main(["-x", "-q", *quick, *tests]))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from plumbline.core.errors import UserError
 from plumbline.core.methods import Stage
 from plumbline.core.nouns import Comparison, Demo, Prompt, Sampling
 from plumbline.data import Plan
@@ -72,4 +73,6 @@ def compared(policy: LM, prompts: Sequence[Prompt], *, who: str, noise: float | 
         if len(ranked) > 1:
             pair = (ranked[0], ranked[-1])
             found.append(Comparison(prompt.context, pair, annotator=person.name, meta={"prompt_id": prompt.id}))
+    if not found:
+        raise UserError("the annotators could tell no two replies of the model apart", "Take a model that speaks town, such as town-s.")
     return found

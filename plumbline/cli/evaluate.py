@@ -18,6 +18,7 @@ def evaluate(
     train: str = "",
     judge: str = "",
     template: str = "",
+    skip_bad: bool = False,
     threads: int = 0,
     out: str = "",
 ) -> Answer:
@@ -28,7 +29,8 @@ def evaluate(
     `prompts`: how many of them.   `seed`: which prompts, and the noise of the replies.   `temperature`: 0 is greedy.
     `max_completion_tokens`: where replies are cut.   `train`: comparisons that a bag of words is fitted on, as a baseline.
     `judge`: a model that says which reply is better, for a file of prompts.   `template`: a chat template to force.
-    `threads`: CPU threads, 0 leaves them as they are.   `out`: where evals.jsonl and the report go (default: MODEL, if it is a run folder).
+    `skip_bad`: leave bad rows of a file out; how many is printed.   `threads`: CPU threads, 0 leaves them as they
+    are.   `out`: where evals.jsonl and the report go (default: MODEL, if it is a run folder).
     """
     from pathlib import Path
 
@@ -36,7 +38,7 @@ def evaluate(
     from plumbline.pipelines import run_report, sources
 
     sources.use_threads(threads)
-    options = pipeline.Options(on, split, prompts, seed, temperature, max_completion_tokens, train, judge, template)
+    options = pipeline.Options(on, split, prompts, seed, temperature, max_completion_tokens, train, judge, template, skip_bad)
     found = pipeline.evaluate(model, against, options)
     is_run = (Path(model) / "config.yaml").is_file()
     folder = Path(out) if out else Path(model) if is_run else None

@@ -46,6 +46,7 @@ class Options:
     train: str = ""
     judge: str = ""
     template: str = ""
+    skip_bad: bool = False
 
     @property
     def sampling(self) -> Sampling:
@@ -117,18 +118,18 @@ def _language(figures: dict[str, Any], lines: list[str], arms: Mapping[str, Play
 
 def on_file(model: Model, other: Model | None, options: Options) -> Found:
     """Held-out rows of a file, by their kind."""
-    rows = open_rows(options.on)
+    rows = open_rows(options.on, skip_bad=options.skip_bad)
     if rows.kind is Prompt:
         return _judged(model, other, list(rows), options)
     if options.judge:
         raise UserError(f"{options.on} holds {rows.kind.__name__.lower()}s, but a judge needs prompts to answer", "Give a file of prompts.")
     if not isinstance(model, LM) or not (other is None or isinstance(other, LM)):
         raise UserError("log-probabilities of given text need a local model", "Give model directories, or a file of prompts and --judge.")
-    plan = Feed().plan(rows, rows.kind, model)  # cut as training would cut it
+    plan = Feed(skip_bad=options.skip_bad).plan(rows, rows.kind, model)  # cut as training would cut it
     if rows.kind is Comparison:
         found = preference_accuracy(model, plan[:], other)
         if options.train:
-            found["bag of words"] = bag_of_words(list(open_rows(options.train, Comparison)), list(rows))
+            found["bag of words"] = bag_of_words(list(open_rows(options.train, Comparison, skip_bad=options.skip_bad)), list(rows))
         lines = [f"preference accuracy, {f}   {n}" for n, f in found.items()]
         return Found({"accuracy": _plain(found), "cut": dict(plan.counts)}, [*lines, "chance: 0.500", *plan.summary()])
     if rows.kind is Demo:

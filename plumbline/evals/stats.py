@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +39,11 @@ class Figure:
     def signed(self) -> str:
         """With its sign, for differences."""
         return f"{self.mean:+.3f} [{self.lo:+.3f}, {self.hi:+.3f}], n={self.n}"
+
+
+def as_json(value: Any) -> Any:
+    """Figures, in mappings as deep as they come, as every command prints them."""
+    return value.json() if isinstance(value, Figure) else {k: as_json(v) for k, v in value.items()}
 
 
 def _matrix(scores: ArrayLike) -> NDArray[np.float64]:

@@ -84,7 +84,7 @@ def on_town(model: Model, other: Model | None, options: Options) -> Found:
     names = [m.name for m in models] if len({m.name for m in models}) == len(models) else ["model", "against"]
     arms = {name: play_town(m, prompts, options.sampling, score) for name, m in zip(names, models, strict=True)}
     tables = {name: table([p]) for name, p in arms.items()}
-    figures: dict[str, Any] = {"gold": {n: _plain(t) for n, t in tables.items()}}
+    figures: dict[str, Any] = {"gold": {n: stats.as_json(t) for n, t in tables.items()}}
     lines = report_rows(tables)
     for name, played in arms.items():
         length = stats.mean(played.lengths)
@@ -93,7 +93,7 @@ def on_town(model: Model, other: Model | None, options: Options) -> Found:
     if other is not None:
         mine, theirs = arms.values()
         found = compare_played([mine], [theirs])
-        figures |= _plain(found)
+        figures |= stats.as_json(found)
         lines += [f"difference {found['difference'].signed()}", f"win rate   {found['win_rate']}"]
     if not opened:
         _language(figures, lines, arms, models, options)
@@ -104,7 +104,7 @@ def _language(figures: dict[str, Any], lines: list[str], arms: Mapping[str, Play
     """Loss on plain text, and KL of the first model from the second, where both are local."""
     local = {name: m for name, m in zip(arms, models, strict=True) if isinstance(m, LM)}
     losses = {name: lm_loss(m, plain_texts(), m.tokenizer) for name, m in local.items()}
-    figures["tax"] = {"lm_loss": _plain(losses)}
+    figures["tax"] = {"lm_loss": stats.as_json(losses)}
     lines.append("loss on plain text of town: " + ", ".join(f"{n} {f.mean:.3f}" for n, f in losses.items()) + " nats a token")
     if len(local) < 2 or options.temperature != 1:
         return
@@ -131,7 +131,7 @@ def on_file(model: Model, other: Model | None, options: Options) -> Found:
         if options.train:
             found["bag of words"] = bag_of_words(list(open_rows(options.train, Comparison, skip_bad=options.skip_bad)), list(rows))
         lines = [f"preference accuracy, {f}   {n}" for n, f in found.items()]
-        return Found({"accuracy": _plain(found), "cut": dict(plan.counts)}, [*lines, "chance: 0.500", *plan.summary()])
+        return Found({"accuracy": stats.as_json(found), "cut": dict(plan.counts)}, [*lines, "chance: 0.500", *plan.summary()])
     if rows.kind is Demo:
         return _likelihood(model, other, plan)
     raise UserError(f"{options.on} holds {rows.kind.__name__.lower()}s", "eval reads comparisons, demonstrations or prompts.")
@@ -193,7 +193,3 @@ def write(found: Found, out: Path, asked: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with (out / "evals.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"asked": asked, "figures": found.figures, "lines": found.lines}, ensure_ascii=False) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    return value.json() if isinstance(value, Figure) else {k: _plain(v) for k, v in value.items()}

@@ -169,12 +169,8 @@ def curves_of(folder: Path) -> dict[str, list[tuple[float, float]]]:
 
 def as_json(measured: Measured, report: Path) -> dict[str, Any]:
     """What `--json` prints."""
-
-    def plain(value: Any) -> Any:
-        return value.json() if isinstance(value, Figure) else {k: plain(v) for k, v in value.items()}
-
     parts = {"gold": measured.gold(), "kl": measured.kl(), "tax": measured.tax(), "differences": measured.differences()}
-    return {**{k: plain(v) for k, v in parts.items()}, "report": str(report)}
+    return {**stats.as_json(parts), "report": str(report)}
 
 
 def as_text(measured: Measured, report: Path) -> str:

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from plumbline.cli.main import main
 from plumbline.world.vocab import VOCAB
 
 
@@ -18,19 +17,6 @@ def tiny(tmp_path_factory):
     path = tmp_path_factory.mktemp("tiny") / "model"
     fresh(path, VOCAB, hidden=32, layers=2, heads=2, ffn=64, context=256, seed=0)
     return str(path)
-
-
-@pytest.fixture
-def command(capsys):
-    """Runs a command line; gives its exit code, the JSON on the last line of stdout (if there is one), stdout and stderr."""
-
-    def run(*argv: object):
-        code = main([str(word) for word in argv])
-        said = capsys.readouterr()
-        last = said.out.strip().rsplit("\n", 1)[-1]
-        return code, json.loads(last) if last.startswith("{") else None, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

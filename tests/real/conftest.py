@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from real_rows import written
-
-from plumbline.cli.main import main
 
 SHARED = Path(__file__).parents[3] / "shared"
 TEMPLATE = (
@@ -61,19 +56,6 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 weight.mul_(8)
     model.save_pretrained(path)
     return path
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, Any, str, str]]:
-    """Runs a command line; gives its exit code, the JSON on the last line of stdout (if there is one), stdout and stderr."""
-
-    def run(*argv: object) -> tuple[int, Any, str, str]:
-        code = main([str(word) for word in argv])
-        said = capsys.readouterr()
-        last = said.out.strip().rsplit("\n", 1)[-1]
-        return code, json.loads(last) if last.startswith("{") else None, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""`plumbline world build`: the town's shipped models from random weights, able but unaligned, each with a card of what it can do.
+"""`plumbline world build`: the town's shipped models, able but unaligned, each with a card of what it can do.
+
+The smallest is trained from random weights, in all stages; a larger one is grown from it (`models/grow.py`: wider, deeper, and at first
+the same function) and has the last two.
 
     facts      statements and right answers      a constant learning rate: what the town is
     town       the corpus                        a lower one: how people talk there, well and badly
@@ -30,19 +33,22 @@ from plumbline.engine.runs import RunFolder
 from plumbline.engine.stages import run_pipeline
 from plumbline.methods.sft import sft
 from plumbline.models.fresh import fresh
+from plumbline.models.grow import grow
 from plumbline.models.lm import LM
 from plumbline.pipelines import world_card
+from plumbline.pipelines.sources import model_path
 from plumbline.pipelines.world_text import FACTS, LAST, LONG, MIXTURE, SHORT, Sort, TownRows, random_group
 from plumbline.world.vocab import VOCAB
 
 CONTEXT = 512
+GROWN_START = 1_000_000  # the number of a grown model's first row: town-s has not read these texts
 BATCH = 22
-COPYING_LR = 4.2e-3  # of every size: at 2.8e-3, m had not learned the short rows in 1M tokens, nor the long ones after them
+COPYING_LR = 4.2e-3
 
 
 @dataclass(frozen=True)
 class Size:
-    """A shape, and the rows of each stage."""
+    """A shape, and the rows of each stage (0: the stage is left out).   `grown`: from town-s, not from random weights."""
 
     hidden: int
     layers: int
@@ -55,12 +61,13 @@ class Size:
     settle: int
     anneal: int
     lr: float
+    grown: bool = False
 
 
 SIZES = {
     "s": Size(128, 4, 4, 384, facts=10_000, town=20_000, near=13_200, far=4_400, settle=26_000, anneal=28_000, lr=6e-3),
-    "m": Size(192, 4, 6, 512, facts=9_000, town=16_000, near=13_200, far=6_600, settle=25_000, anneal=12_000, lr=4e-3),
-    "l": Size(256, 5, 8, 704, facts=8_000, town=9_000, near=13_200, far=6_600, settle=17_000, anneal=8_000, lr=3e-3),
+    "m": Size(192, 4, 6, 512, facts=0, town=0, near=0, far=0, settle=18_000, anneal=24_000, lr=4e-3, grown=True),
+    "l": Size(256, 5, 8, 704, facts=0, town=0, near=0, far=0, settle=12_000, anneal=22_000, lr=3e-3, grown=True),
 }
 
 
@@ -80,8 +87,8 @@ class Phase:
 
 def phases(size: Size, scale: float = 1.0) -> tuple[Phase, ...]:
     """The stages of a size; `scale` shortens them all alike."""
-    rows = [max(BATCH, round(n * scale)) for n in (size.facts, size.town, size.near, size.far, size.settle, size.anneal)]
-    return (
+    rows = [n and max(BATCH, round(n * scale)) for n in (size.facts, size.town, size.near, size.far, size.settle, size.anneal)]
+    plan = (
         Phase("facts", rows[0], FACTS, 0.0, LONG, size.lr, "constant", 0.1),
         Phase("town", rows[1], MIXTURE, 0.0, LONG, size.lr * 0.6, "constant", 0.01),
         Phase("near", rows[2], MIXTURE, 1.0, SHORT, COPYING_LR, "constant", 0.07),
@@ -89,6 +96,7 @@ def phases(size: Size, scale: float = 1.0) -> tuple[Phase, ...]:
         Phase("settle", rows[4], MIXTURE, 0.15, LONG, size.lr * 0.6, "linear", 0.02),
         Phase("anneal", rows[5], LAST, 0.08, LONG, size.lr * 0.6, "linear", 0.03),
     )
+    return tuple(phase for phase in plan if phase.rows)
 
 
 def rows_of(policy: LM, phase: Phase, start: int, seed: int) -> TownRows:
@@ -96,9 +104,8 @@ def rows_of(policy: LM, phase: Phase, start: int, seed: int) -> TownRows:
     return TownRows(policy.tokenizer, phase.rows, phase.mixture, phase.random, phase.longest, start, seed)
 
 
-def pipeline(policy: LM, plan: tuple[Phase, ...], seed: int) -> Generator[Stage[Any], Any, LM]:
-    """The stages of a build, as a pipeline."""
-    start = 0
+def pipeline(policy: LM, plan: tuple[Phase, ...], seed: int, start: int = 0) -> Generator[Stage[Any], Any, LM]:
+    """The stages of a build, as a pipeline; their rows are numbered from `start`."""
     for phase in plan:
         recipe = Recipe(
             epochs=1, batch=BATCH, micro_tokens=1200, lr=phase.lr, warmup=phase.warmup, schedule=phase.schedule, weight_decay=0.05,
@@ -144,16 +151,33 @@ def build(
     with closing(RunFolder.open(path.with_name(path.name + "-run"), resume=resume)) as run:
         _train(shape, path, run, phases(shape, scale), seed, resume, faults)
         if prompts:
-            world_card.write(path, size, training=world_card.Training.of(run, torch.get_num_threads()), prompts=prompts)
+            training = world_card.Training.of(run, torch.get_num_threads(), parent(shape, path))
+            world_card.write(path, size, training=training, prompts=prompts)
     return path
 
 
 def _train(shape: Size, path: Path, run: RunFolder, plan: tuple[Phase, ...], seed: int, resume: bool, faults: Faults) -> None:
-    """From random weights to half-precision weights in `path`."""
+    """From where it begins to half-precision weights in `path`."""
     start = run.path / "start"
     if not (start / "tokenizer.json").is_file():
-        fresh(start, VOCAB, hidden=shape.hidden, layers=shape.layers, heads=shape.heads, ffn=shape.ffn, context=CONTEXT, seed=seed)
+        _begin(shape, start, parent(shape, path), seed)
     policy = LM.load(start, attn="padded")
-    run_pipeline(pipeline(policy, plan, seed), run, evaluate={p.name: lambda: probe(policy) for p in plan}, resume=resume, faults=faults)
+    stages = pipeline(policy, plan, seed, GROWN_START if shape.grown else 0)
+    run_pipeline(stages, run, evaluate={p.name: lambda: probe(policy) for p in plan}, resume=resume, faults=faults)
     policy.save(run.path / "final")
     LM.load(run.path / "final", dtype="float16").save(path)
+
+
+def parent(shape: Size, path: Path) -> Path | None:
+    """What the model in `path` grows from: the town-s beside it, else the shipped one; None: it begins at random weights."""
+    beside = path.with_name("s")
+    return (beside if (beside / "card.json").is_file() else Path(model_path("town-s"))) if shape.grown else None
+
+
+def _begin(shape: Size, start: Path, small: Path | None, seed: int) -> None:
+    """Write the weights that a build begins with."""
+    widths = {"hidden": shape.hidden, "layers": shape.layers, "heads": shape.heads, "ffn": shape.ffn, "seed": seed}
+    if small:
+        grow(small, start, **widths)
+    else:
+        fresh(start, VOCAB, context=CONTEXT, **widths)

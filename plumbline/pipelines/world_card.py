@@ -18,15 +18,17 @@ from plumbline.pipelines import world_measure
 
 @dataclass(frozen=True)
 class Training:
-    """What a build took: the last record of each stage, and the threads it had."""
+    """What a build took: the last record of each stage, the threads it had, and what it began with."""
 
     stages: dict[str, dict[str, Any]]
     threads: int
+    begun: str
 
     @staticmethod
-    def of(run: RunFolder, threads: int) -> Training:
-        """From the records of its run folder."""
-        return Training({r["stage"]: r for r in run.read("metrics")}, threads)
+    def of(run: RunFolder, threads: int, small: Path | None = None) -> Training:
+        """From the records of its run folder; `small`: the model that it was grown from."""
+        begun = f"town-s, grown (weights {weights_hash(small)[:12]})" if small else "random weights"
+        return Training({r["stage"]: r for r in run.read("metrics")}, threads, begun)
 
     @property
     def seconds(self) -> float:
@@ -40,7 +42,7 @@ class Training:
 
     def json(self) -> dict[str, Any]:
         """For card.json."""
-        return {"seconds": round(self.seconds), "tokens": self.tokens, "threads": self.threads, "stages": self.stages}
+        return {"seconds": round(self.seconds), "tokens": self.tokens, "threads": self.threads, "begun": self.begun, "stages": self.stages}
 
 
 def commit() -> str:
@@ -89,7 +91,7 @@ def text(card: Mapping[str, Any]) -> str:
             f"{card['parameters']:,} parameters, {card['bytes']:,} bytes (fp16), {took['tokens']:,} tokens in {took['seconds']:,} s"
             f" on {took['threads']} CPU thread{'s' if took['threads'] > 1 else ''}.",
             "",
-            f"Made by `{card['command']}` at commit {card['commit']} with torch {card['versions']['torch']}, from random weights.",
+            f"Made by `{card['command']}` at commit {card['commit']} with torch {card['versions']['torch']}, from {took['begun']}.",
             "",
             *_stages(took["stages"]),
             "",

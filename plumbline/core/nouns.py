@@ -6,6 +6,7 @@ a `Chat` is rendered by the chat template of the model that answers it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,6 +33,26 @@ class Message:
 
 Chat = tuple[Message, ...]
 Context = str | Chat
+
+
+def plain(context: Context) -> str:
+    """A context as text for people, judges and rules: raw text as it is, of a chat a line `role: words` per message.
+
+    A tool's call or result shows its value (`[tool_call {"name": …}]`), a picture only that it is there (`[image]`).
+    """
+    return context if isinstance(context, str) else "\n".join(f"{m.role}: {words_of(m.content)}" for m in context)
+
+
+def words_of(content: str | tuple[Content, ...]) -> str:
+    """A message's content as text; see `plain`."""
+    return content if isinstance(content, str) else " ".join(map(_part, content))
+
+
+def _part(part: Content) -> str:
+    if part.kind == "text":
+        return str(part.value)
+    value = part.value if isinstance(part.value, str) else json.dumps(part.value, ensure_ascii=False, default=str)
+    return "[image]" if part.kind == "image" else f"[{part.kind} {value}]"
 
 
 @dataclass(frozen=True, slots=True)

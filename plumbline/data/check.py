@@ -15,7 +15,7 @@ from typing import Any
 
 from plumbline.core.batches import Group
 from plumbline.core.interfaces import Tokenizer
-from plumbline.core.nouns import Comparison, Context, Feedback, Prompt, completions_of
+from plumbline.core.nouns import Comparison, Feedback, Prompt, completions_of, plain
 from plumbline.data.columns import KINDS, USED
 from plumbline.data.plan import UNKNOWN, Plan
 from plumbline.data.rows import Rows, open_rows
@@ -87,11 +87,6 @@ def check(
 
 def _texts(item: Any) -> tuple[str, ...]:
     return () if isinstance(item, Prompt) else completions_of(item)
-
-
-def said(context: Context) -> str:
-    """A context as plain text, for showing and counting words."""
-    return context if isinstance(context, str) else "".join(f"[{m.role}] {m.content}\n" for m in context)
 
 
 def _digest(*parts: object) -> bytes:
@@ -169,14 +164,14 @@ def _item(group: Group) -> Feedback:
 def _with_words(rows: Rows, found: Check) -> None:
     lengths: dict[str, array[int]] = {}
     for item in rows:
-        lengths.setdefault("prompt", array("Q")).append(len(said(item.context).split()))
+        lengths.setdefault("prompt", array("Q")).append(len(plain(item.context).split()))
         for k, text in enumerate(_texts(item)):
             lengths.setdefault(_names(item, k), array("Q")).append(len(text.split()))
     found.lengths = {name: quantiles(values) for name, values in lengths.items()}
     for i in _spread(len(rows)):
         item = rows[i]
         shown = [f"  {_names(item, k)}: ⟦{_short(t)}⟧" for k, t in enumerate(_texts(item))]
-        found.samples += [f"row {rows.row(i)}", f"  prompt: {_short(said(item.context), tail=True)}", *shown]
+        found.samples += [f"row {rows.row(i)}", f"  prompt: {_short(plain(item.context), tail=True)}", *shown]
 
 
 def _group_lines(group: Group, tokenizer: Tokenizer) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plumbline.core.interfaces import Judge, Model
-from plumbline.core.nouns import Ask, Context, Message, Prompt, Reply
+from plumbline.core.nouns import Ask, Context, Message, Prompt, Reply, plain
 from plumbline.evals import stats
 from plumbline.evals.stats import Figure
 
@@ -36,13 +36,6 @@ class ModelJudge:
                 asks.append(Ask(self.model.name, (Message("user", text),), choices=self.choices))
         p_A = [reply.choice_probs[0] for reply in self.model.answer(asks)]
         return [(straight + 1 - swapped) / 2 for straight, swapped in zip(p_A[::2], p_A[1::2], strict=True)]
-
-
-def plain(context: Context) -> str:
-    """A context as a judge reads it."""
-    if isinstance(context, str):
-        return context
-    return "\n".join(f"{m.role}: {m.content if isinstance(m.content, str) else ' '.join(str(p.value) for p in m.content)}" for m in context)
 
 
 def judged_win_rate(judge: Judge, prompts: Sequence[Prompt], replies: Sequence[Reply], others: Sequence[Reply]) -> Figure:

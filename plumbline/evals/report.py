@@ -13,7 +13,7 @@ from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from plumbline.core.nouns import Context, Reply, Utility
+from plumbline.core.nouns import Context, Reply, Utility, plain
 from plumbline.evals import svg
 from plumbline.evals.stats import Figure
 
@@ -80,13 +80,6 @@ def family_bars(models: Mapping[str, Mapping[str, Figure]]) -> str:
     return svg.legend(list(models)) + beside(*(figure("gold utility, 0 to 1", svg.bars(h, label="gold per family")) for h in halves))
 
 
-def words_of(context: Context) -> str:
-    """A context as a person reads it."""
-    if isinstance(context, str):
-        return context
-    return "\n".join(f"{m.role}: {m.content if isinstance(m.content, str) else '[parts]'}" for m in context)
-
-
 def sample(context: Context, replies: Mapping[str, tuple[Reply, Utility | None]]) -> str:
     """One prompt with each model's reply, its gold total, and what was deducted for."""
     blocks = []
@@ -101,7 +94,7 @@ def sample(context: Context, replies: Mapping[str, tuple[Reply, Utility | None]]
         blocks.append(
             f'<div class="reply"><span class="soft">{escape(name)}</span><br>{escape(reply.text) or "<i>(empty)</i>"}{verdict}</div>'
         )
-    return f'<div class="sample"><b>{escape(words_of(context))}</b><div class="replies">{"".join(blocks)}</div></div>'
+    return f'<div class="sample"><b>{escape(plain(context))}</b><div class="replies">{"".join(blocks)}</div></div>'
 
 
 def block(lines: Sequence[str]) -> str:

@@ -15,14 +15,14 @@ from typing import Any
 
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Reward
-from plumbline.core.nouns import Comparison, Rating
+from plumbline.core.nouns import Comparison, Rating, plain
 from plumbline.data.sources import is_world
 from plumbline.engine.checkpoints import write_atomically
 from plumbline.evals import rewards, stats
 from plumbline.models.scalar import ScalarLM
 from plumbline.models.thresholds import Thresholds
 from plumbline.pipelines import sources
-from plumbline.rewards.items import fixed, plain
+from plumbline.rewards.items import fixed
 from plumbline.world import sources as world
 
 FILE = "reward.json"

@@ -11,7 +11,7 @@ import torch
 from plumbline.core.batches import Group
 from plumbline.core.interfaces import Reward
 from plumbline.core.methods import Method
-from plumbline.core.nouns import Ask, Game, Prompt, Sampling, Turn
+from plumbline.core.nouns import Ask, Game, Prompt, Sampling, Turn, words_of
 from plumbline.engine.loader import Loader
 from plumbline.engine.meter import Meter
 from plumbline.engine.ranks import Ranks
@@ -50,7 +50,7 @@ def town_gold(policy: LM, prompts: Sequence[Prompt], run: RunFolder | None, *, s
         worth = [gold(p, r.text) for p, r in zip(prompts, replies, strict=True)]
         for prompt, reply, utility in list(zip(prompts, replies, worth, strict=True))[: SHOWN if run else 0]:
             assert run is not None
-            run.append("samples", {"prompt": plain(prompt), "reply": reply.text, "gold": asdict(utility)})
+            run.append("samples", {"prompt": last_words(prompt), "reply": reply.text, "gold": asdict(utility)})
         names = {"gold": "total", "helpful": "helpful", "honest": "honest", "harmless": "harmless"}
         return {name: stats.mean([getattr(u, part) for u in worth]).json() for name, part in names.items()}
 
@@ -67,19 +67,16 @@ def rewarded(policy: LM, reward: Reward, prompts: Sequence[Prompt], run: RunFold
         scores = fixed(reward)(games).total
         for prompt, reply, score in list(zip(prompts, replies, scores, strict=True))[: SHOWN if run else 0]:
             assert run is not None
-            run.append("samples", {"prompt": plain(prompt), "reply": reply.text, "reward": score})
+            run.append("samples", {"prompt": last_words(prompt), "reply": reply.text, "reward": score})
         rows = {"reward": scores, "length": [len(r.ids) for r in replies], "complete": [float(r.finish == "stop") for r in replies]}
         return {name: stats.mean(values).json() for name, values in rows.items()}
 
     return evaluate
 
 
-def plain(prompt: Prompt) -> str:
+def last_words(prompt: Prompt) -> str:
     """A prompt's text: of a chat, the last message."""
-    if isinstance(prompt.context, str):
-        return prompt.context
-    content = prompt.context[-1].content
-    return content if isinstance(content, str) else " ".join(str(part.value) for part in content)
+    return prompt.context if isinstance(prompt.context, str) else words_of(prompt.context[-1].content)
 
 
 def prompts_of(spec: str) -> list[Prompt] | None:

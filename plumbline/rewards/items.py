@@ -9,7 +9,7 @@ from typing import Any
 
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Reward
-from plumbline.core.nouns import NO_META, Content, Context, Game, Meta, Prompt, Reply, Scores, Turn
+from plumbline.core.nouns import NO_META, Context, Game, Meta, Prompt, Reply, Scores, Turn, plain, words_of
 
 SHOWN = 60
 
@@ -36,18 +36,7 @@ class Item:
 
 def messages(context: Context) -> list[dict[str, Any]] | None:
     """A chat as people write it in JSON; None for raw text."""
-    return None if isinstance(context, str) else [{"role": m.role, "content": _content(m.content)} for m in context]
-
-
-def plain(context: Context) -> str:
-    """A context as one text: raw text as it is, a chat as `role: words`, a line per message."""
-    if isinstance(context, str):
-        return context
-    return "\n".join(f"{m.role}: {_content(m.content)}" for m in context)
-
-
-def _content(content: str | tuple[Content, ...]) -> str:
-    return content if isinstance(content, str) else " ".join(str(part.value) for part in content)
+    return None if isinstance(context, str) else [{"role": m.role, "content": words_of(m.content)} for m in context]
 
 
 def trial(prompts: Sequence[Prompt], completion: str = "Yes, of course.") -> list[Game]:

@@ -68,13 +68,17 @@ class LM:
         template: str | None = None,
         name: str = "policy",
         seed: int = 0,
+        model: Any = None,
     ) -> LM:
-        """A model directory (or hub name), or an adapter directory of PEFT with its base.   `lora`: rank of a fresh adapter, 0 for none."""
+        """A model directory (or hub name), or an adapter directory of PEFT with its base.
+
+        `lora`: rank of a fresh adapter, 0 for none.   `model`: what was opened there already (the trunk of a classifier).
+        """
         if attn not in ("auto", *BACKENDS):
             raise UserError(f"--attn {attn}: not known", f"One of: auto, {', '.join(BACKENDS)}.")
         adapter = path if loading.is_adapter(path) else None
         base = loading.adapter_base(path) if adapter else path
-        model = loading.causal_lm(base, dtype=dtype, device=device, load_4bit=load_4bit)
+        model = model if model is not None else loading.causal_lm(base, dtype=dtype, device=device, load_4bit=load_4bit)
         tokenizer = HFTokenizer.load(base, template=template)
         loading.check_fit(tokenizer, model.get_input_embeddings().num_embeddings, base)
         tokenizer.end_ids |= loading.end_ids(model)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -20,6 +20,17 @@ log = logging.getLogger("plumbline")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 OTHER_HEADS = ("Classification", "QuestionAnswering", "MultipleChoice", "ForMaskedLM", "RewardModel")
 LARGEST_MISFIT = 2  # a model whose vocabulary is more than this many times the tokenizer's was made with another one
+
+
+class Loading(TypedDict, total=False):
+    """How any model is loaded, by name, for whatever passes the settings of `LM.load` on; a test keeps the two in step."""
+
+    lora: int
+    load_4bit: bool
+    gradient_checkpointing: bool
+    device: str
+    attn: str
+    template: str | None
 
 
 def is_adapter(path: str | os.PathLike[str]) -> bool:
@@ -169,8 +180,8 @@ def _four_bit(dtype: torch.dtype) -> dict[str, Any]:
 
 
 def end_ids(model: Any) -> frozenset[int]:
-    """Every id that the model's own generation config takes for an end."""
-    ends = getattr(model.generation_config, "eos_token_id", None)
+    """Every id that the model's own generation config takes for an end; none of a trunk, which generates nothing."""
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 

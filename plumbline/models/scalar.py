@@ -15,7 +15,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, Unpack, final
 
 import torch
 from torch import Tensor, nn
@@ -62,44 +62,25 @@ class ScalarLM:
         path: str | os.PathLike[str],
         *,
         heads: Sequence[str] = (),
-        lora: int = 0,
-        load_4bit: bool = False,
         dtype: str = "float32",
-        device: str = "cpu",
-        attn: str = "auto",
-        gradient_checkpointing: bool = False,
-        template: str | None = None,
         name: str = "reward",
         seed: int = 0,
+        **how: Unpack[loading.Loading],
     ) -> ScalarLM:
         """A sequence-classification directory (ours or another's), or a causal LM directory, which gets a fresh head.
 
         `heads`: their names, by default those in the directory, else "reward".   The other options are those of `LM.load`.
         """
         if loading.is_adapter(path) or not loading.is_classifier(path):
-            lm = LM.load(
-                path,
-                lora=lora,
-                load_4bit=load_4bit,
-                dtype=dtype,
-                device=device,
-                attn=attn,
-                gradient_checkpointing=gradient_checkpointing,
-                template=template,
-                name=name,
-                seed=seed,
-            )
+            lm = LM.load(path, dtype=dtype, name=name, seed=seed, **how)
             names = heads or ("reward",)
             return cls(_headless(lm), _fresh(lm.body.width, len(names), seed).to(lm.device), names)
-        model = loading.classifier(path, dtype=dtype, device=device, load_4bit=load_4bit)
-        tokenizer = HFTokenizer.load(path, template=template)
-        loading.check_fit(tokenizer, model.get_input_embeddings().num_embeddings, path)
+        model = loading.classifier(path, dtype=dtype, device=how.get("device", "cpu"), load_4bit=how.get("load_4bit", False))
         kept, pad = classifiers.take(model.config), model.config.get_text_config().pad_token_id
         names = tuple(heads) or classifiers.names(model.config, kept)
         if len(names) != len(model.score.weight):
             raise UserError(f"{path} has {len(model.score.weight)} heads, not {len(names)} ({', '.join(names)})", "Name as many.")
-        peft = adapters.attach(model.base_model, lora, seed) if lora else None
-        trunk = LM(model.base_model, tokenizer, peft=peft, name=name, attn=attn, gradient_checkpointing=gradient_checkpointing)
+        trunk = LM.load(path, model=model.base_model, name=name, seed=seed, **how)
         scalar = cls(trunk, model.score.weight, names, weights=kept.get("weights"), pad=pad)
         scalar.standardise(kept.get("mean", {}), kept.get("std", {}))
         return scalar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Model, Reward
@@ -14,7 +14,7 @@ from plumbline.data import open_rows
 from plumbline.data.sources import is_world
 from plumbline.engine.runs import RunFolder
 from plumbline.models.lm import LM
-from plumbline.models.loading import is_classifier
+from plumbline.models.loading import Loading, is_classifier
 from plumbline.models.scalar import ScalarLM
 from plumbline.pipelines.gold import TownGold
 from plumbline.pipelines.roles import criteria
@@ -45,18 +45,6 @@ def run_with(role: str, name: str, *, any_stage: bool = True) -> RunFolder:
         if latest is not None and (latest.path / role).is_dir():
             return stage
     return run
-
-
-class Loading(TypedDict, total=False):
-    """The settings of `load` by name."""
-
-    lora: int
-    load_4bit: bool
-    gradient_checkpointing: bool
-    device: str
-    attn: str
-    template: str | None
-    seed: int
 
 
 def placed(device: str) -> str:
@@ -125,16 +113,17 @@ def load_for(
     *,
     data: str = "",
     skip_bad: bool = False,
+    seed: int = 0,
     **how: Unpack[Loading],
 ) -> LM | ScalarLM:
     """What a method trains: a language model, or for methods of rewards the same with heads (named as the criteria in `data`)."""
     if "model" not in method.roles:
-        return load(model, **how)
+        return load(model, seed=seed, **how)
     own = reward_path(model)
     rated = method.data is Rating and data and not own
     how["device"] = placed(how.get("device", "auto"))
     heads = criteria(items(data, Rating, skip_bad=skip_bad)) if rated else ()
-    return ScalarLM.load(own or model_path(model), heads=heads, name="reward", **how)
+    return ScalarLM.load(own or model_path(model), heads=heads, seed=seed, **how)
 
 
 def reward_path(name: str, *, any_stage: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,20 @@ def test_a_causal_directory_gets_a_fresh_head(small_dir: Path) -> None:
     assert not any("lm_head" in name for name in scalar.state_dict()), "a vocabulary head would never get a gradient"
     adapted = ScalarLM.load(small_dir, lora=2, seed=2, attn="dense")
     assert all("lora_" in name for name in adapted.state_dict() if name not in ("score.weight", "moments"))
+
+
+def test_one_list_of_settings_for_both_ways_of_loading() -> None:
+    named = {n for n, p in inspect.signature(LM.load).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert set(loading.Loading.__annotations__) == named - {"dtype", "name", "seed", "model"}
+
+
+def test_a_classifier_is_loaded_by_the_settings_of_any_model(small_dir: Path, tmp_path: Path) -> None:
+    ScalarLM.load(small_dir).save(tmp_path / "reward")
+    loaded = ScalarLM.load(tmp_path / "reward", lora=2, attn="padded", seed=3, gradient_checkpointing=True)
+    assert (loaded.trunk.name, loaded.trunk.attn, loaded.gradient_checkpointing) == ("reward", "padded", True)
+    assert all("lora_" in name for name in loaded.trunk.state_dict())
+    with pytest.raises(UserError, match="--attn diagonal"):
+        ScalarLM.load(tmp_path / "reward", attn="diagonal")
 
 
 def test_errors_of_directories(small_dir: Path, tmp_path: Path) -> None:

@@ -19,11 +19,13 @@ from plumbline.data import Plan, open_rows
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.pipelines import appraisal, readings, sources
+from plumbline.pipelines import gold as gold_reward
 from plumbline.pipelines.rlhf import rlhf
 from plumbline.pipelines.roles import thresholds_of
 from plumbline.pipelines.run_report import NOT_CURVES
 from plumbline.pipelines.watched import repeats, watched
 from plumbline.rewards.combined import subject_to
+from plumbline.world import gold
 from plumbline.world import sources as world
 
 
@@ -223,6 +225,22 @@ def test_watching_changes_nothing_that_is_optimised() -> None:
     assert all(0 <= g <= 1 for g in scores.components["gold"])
     assert "gold" not in watched(length, town=False)(games).components
     assert repeats("a b c a b c") == pytest.approx(1 / 4)  # abc bca cab abc: one of four was there before
+
+
+def test_a_watched_reply_is_read_by_gold_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(gold_reward, "gold", lambda prompt, text: read.append(text) or gold(prompt, text))
+    prompts = [p for p in world.load("town:prompts?n=6") if isinstance(p, Prompt)]
+    scores = watched(always, town=True)([game(p, f"reply {i}") for i, p in enumerate(prompts)])
+    assert read == [f"reply {i}" for i in range(6)]
+    assert {name for name, weight in scores.weights.items() if weight} == {"proxy"}
+    worth = [gold(p, f"reply {i}") for i, p in enumerate(prompts)]
+    assert {name: scores.components[name] for name in ("gold", "helpful", "honest", "harmless")} == {
+        "gold": [u.total for u in worth],
+        "helpful": [u.helpful for u in worth],
+        "honest": [u.honest for u in worth],
+        "harmless": [u.harmless for u in worth],
+    }
 
 
 def test_multipliers_of_a_watched_reward_are_kept() -> None:

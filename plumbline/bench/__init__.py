@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plumbline.bench.rows import ROWS, Pairs, Row, Shape
+from plumbline.bench.rows import ROWS, Row, Shape
 from plumbline.core.errors import UserError
 
 GROWTH_SLACK = 0.1  # two fitted slopes differ by this much from noise alone
@@ -19,7 +19,7 @@ FLAT = 0.1
 def run(
     only: str = "", growth: bool = False, *, threads: int = 0, repeats: int = 7, shape: Shape | None = None, largest: int = 10**9
 ) -> list[dict[str, Any]]:
-    """The rows whose id contains `only`, measured; with `growth`, the growth curves instead.
+    """The rows whose id contains `only`, or one of several joined by commas, measured; with `growth`, the growth curves instead.
 
     `threads`: 0 for all cores.   `largest` cuts the growth axes.   Times mean something on a quiet machine only.
     """
@@ -28,33 +28,39 @@ def run(
     threads = threads or os.cpu_count() or 1
     if growth:
         return _growth(only, threads, largest)
-    chosen = [row for row in ROWS if only in row.id]
+    chosen = [row for row in ROWS if _named(only, row.id)]
     if not chosen:
         raise UserError(f"no bench row contains {only!r}", f"Rows: {', '.join(r.id for r in ROWS)}.")
     return _rows(chosen, threads, repeats, shape or Shape())
 
 
 def _rows(chosen: Sequence[Row], threads: int, repeats: int, shape: Shape) -> list[dict[str, Any]]:
-    from plumbline.bench import pair, work  # torch and transformers, which the command line's help does without
+    from plumbline.bench import pair, pair_rl, work  # torch and transformers, which the command line's help does without
 
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="plumbline-bench-") as name:
         bench = pair.Bench(Path(name), shape, threads, repeats)
         work.write(bench.folder, shape)
-        for case in dict.fromkeys((row.work, row.reference) for row in chosen):
-            some = [row for row in chosen if (row.work, row.reference) == case]
+        work.write_scalars(bench.folder)
+        measures = {"decode": pair.decoding, "grpo": pair_rl.online, "ppo": pair_rl.online, "rl": pair_rl.one_base}
+        for case in dict.fromkeys((row.method, row.work, row.reference) for row in chosen):
+            some = [row for row in chosen if (row.method, row.work, row.reference) == case]
             print(f"bench: {', '.join(row.id for row in some)}", file=sys.stderr, flush=True)
             job = work.save(bench.folder, some[0], shape)
-            found += pair.training(bench, some, job) if isinstance(some[0].work, Pairs) else pair.decoding(bench, some[0], job)
+            found += measures.get(some[0].method, pair.training)(bench, some, job)
     order = [row.id for row in ROWS]
     return sorted(found, key=lambda entry: order.index(entry["id"]))
+
+
+def _named(only: str, name: str) -> bool:
+    return any(part.strip() in name for part in only.split(","))
 
 
 def _growth(only: str, threads: int, largest: int) -> list[dict[str, Any]]:
     from plumbline.bench.growth import AXES, curve
 
     found: list[dict[str, Any]] = []
-    for axis in (a for a in AXES if only in f"growth/{a}"):
+    for axis in (a for a in AXES if _named(only, f"growth/{a}")):
         print(f"bench: growth/{axis}", file=sys.stderr, flush=True)
         points = curve(axis, threads, largest)
         found += [_growth_entry(axis, cost, points, threads) for cost in ("seconds", "bytes")]

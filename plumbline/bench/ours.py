@@ -15,7 +15,8 @@ from torch import Tensor
 from plumbline.bench import growth
 from plumbline.bench.wire import memory_mb, reset_peak, serve
 from plumbline.core.batches import Batch, Group, Part
-from plumbline.core.interfaces import Scorer
+from plumbline.core.interfaces import Scorer, Updatable
+from plumbline.core.methods import Steps
 from plumbline.core.nouns import Sampling
 from plumbline.methods.dpo import dpo
 from plumbline.models.backends import BACKENDS, Want
@@ -29,6 +30,19 @@ def seconds(work: Callable[[], Any]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def update(steps: Steps, model: Updatable, optimiser: torch.optim.Optimizer) -> dict[str, float]:
+    """One optimiser step of a method: loss before it, gradient norm, seconds and memory."""
+    reset_peak()
+    start, loss = time.perf_counter(), 0.0
+    for step in steps:
+        step.loss.backward()
+        loss += step.loss.item()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    optimiser.zero_grad()
+    return {"seconds": time.perf_counter() - start, "loss": loss, "norm": norm.item(), **memory_mb()}
 
 
 class Known:
@@ -58,15 +72,7 @@ class Training:
 
     def step(self) -> dict[str, float]:
         """One optimiser step: loss before it, gradient norm, seconds and memory."""
-        reset_peak()
-        start, loss = time.perf_counter(), 0.0
-        for step in dpo(self.policy, self.reference, [self.batch]):
-            step.loss.backward()
-            loss += step.loss.item()
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        return {"seconds": time.perf_counter() - start, "loss": loss, "norm": norm.item(), **memory_mb()}
+        return update(dpo(self.policy, self.reference, [self.batch]), self.policy, self.optimiser)
 
     def pieces(self, repeats: int) -> dict[str, float]:
         """Median seconds of what a step is made of.   `body_unshared`: the same layers without sharing prompts."""

@@ -19,8 +19,17 @@ from plumbline.core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 PEER_PYTHON = ROOT / ".peers" / "bin" / "python"
+PEER_PPO = ROOT / ".peers" / "ppo"  # the last TRL with PPO
 LR = 1e-5
 LOSS_GAP, NORM_GAP, MARGIN = 1e-4, 1e-3, 1e-5
+
+
+TRAINED = {
+    ("dpo", "step"): "reference in the step",
+    ("dpo", "precomputed"): "reference computed once before",
+    ("reward", ""): "Bradley–Terry with centring 0.01",
+}
+PADDED = {"dpo": " (its padding_free is switched off for DPO by TRL itself)", "reward": ""}
 
 
 class Side:
@@ -58,13 +67,23 @@ class Side:
             pass
 
 
+def our_script(name: str = "ours") -> list[str | Path]:
+    """What starts our process."""
+    return [sys.executable, "-m", f"plumbline.bench.{name}"]
+
+
+def peer_script(name: str = "peer") -> list[str | Path]:
+    """What starts the peer's process."""
+    for needed in (PEER_PYTHON, PEER_PPO)[: 2 if name == "peer_ppo" else 1]:
+        if not needed.exists():
+            raise UserError(f"the peers are not installed: there is no {needed}", "Run `make bench-setup` in a checkout of plumbline.")
+    return [PEER_PYTHON, ROOT / "plumbline" / "bench" / f"{name}.py", *([PEER_PPO] if name == "peer_ppo" else [])]
+
+
 @contextmanager
-def sides(folder: Path, threads: int) -> Iterator[tuple[Side, Side]]:
+def sides(folder: Path, threads: int, mine: Sequence[str | Path], their: Sequence[str | Path]) -> Iterator[tuple[Side, Side]]:
     """Ours and the peer's process."""
-    if not PEER_PYTHON.exists():
-        raise UserError(f"the peers are not installed: there is no {PEER_PYTHON}", "Run `make bench-setup` in a checkout of plumbline.")
-    ours = Side([sys.executable, "-m", "plumbline.bench.ours"], threads, folder / "ours.log")
-    peer = Side([PEER_PYTHON, ROOT / "plumbline" / "bench" / "peer.py"], threads, folder / "peer.log")
+    ours, peer = Side(mine, threads, folder / "ours.log"), Side(their, threads, folder / "peer.log")
     try:
         yield ours, peer
     finally:
@@ -93,7 +112,7 @@ class Bench:
         return "; ".join([one_box, *more])
 
 
-def _search(peer: Side, setup: dict[str, Any], candidates: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def search(peer: Side, setup: dict[str, Any], candidates: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The peer's fastest candidate: the better of two steps after a warm one."""
     times = []
     for candidate in candidates:
@@ -103,40 +122,42 @@ def _search(peer: Side, setup: dict[str, Any], candidates: Sequence[dict[str, An
     return candidates[times.index(min(times))]
 
 
-def _fastest_training(bench: Bench, peer: Side, setup: dict[str, Any], work: Pairs) -> dict[str, Any]:
-    if work.name not in bench.fastest:
-        whole = [{"attention": a, "micro": work.count} for a in ("sdpa", "eager")]
-        best = _search(peer, setup, whole)
-        sizes = [m for m in (work.count // 2, work.count // 4, work.count // 8) if m]
-        bench.fastest[work.name] = _search(peer, setup, [best, *({**best, "micro": m} for m in sizes)])
-    return bench.fastest[work.name]
+def fastest(bench: Bench, peer: Side, setup: dict[str, Any], row: Row, firsts: Sequence[dict[str, Any]], count: int) -> dict[str, Any]:
+    """The peer's fastest settings for a workload: the best of `firsts` with all `count` rows at once, then with fewer at once."""
+    name = f"{row.method}/{row.work.name}"
+    if name not in bench.fastest:
+        best = search(peer, setup, [{**first, "micro": count} for first in firsts])
+        sizes = [m for m in (count // 2, count // 4, count // 8) if m]
+        bench.fastest[name] = search(peer, setup, [best, *({**best, "micro": m} for m in sizes)])
+    return bench.fastest[name]
 
 
 def training(bench: Bench, some: Sequence[Row], job: Path) -> list[dict[str, Any]]:
-    """Time and memory rows of one workload, from the same steps."""
-    work = some[0].work
+    """Time and memory rows of one workload of comparisons, from the same steps."""
+    first, work = some[0], some[0].work
     assert isinstance(work, Pairs)
-    with sides(bench.folder, bench.threads) as (ours, peer):
+    scripts = (our_script(), peer_script()) if first.method == "dpo" else (our_script("ours_rl"), peer_script("peer_rl"))
+    with sides(bench.folder, bench.threads, *scripts) as (ours, peer):
         bench.gemm = bench.gemm or ours.ask("gemm_rate", threads=bench.threads)
         setup = bench.setup(job)
-        chosen = _fastest_training(bench, peer, setup, work)
+        chosen = fastest(bench, peer, setup, first, [{"attention": a} for a in ("sdpa", "eager")], work.count)
         name, backend = peer.ask("setup", **setup, **chosen), ours.ask("setup", **setup)
         steps = [(ours.ask("step"), peer.ask("step")) for _ in range(bench.repeats + 1)]
         pieces = ours.ask("pieces", repeats=3), peer.ask("pieces", repeats=3)
     equal = all(abs(a["loss"] - b["loss"]) < LOSS_GAP and abs(a["norm"] / b["norm"] - 1) < NORM_GAP for a, b in steps)
     time_a, time_b = (median(step[i]["seconds"] for step in steps[1:]) for i in range(2))
     lengths = [(len(p), [len(c) for c in completions]) for p, completions in json.loads(job.read_text())["groups"]]
-    in_step = some[0].reference == "step"
     said = bench.held(
-        f"reference {'in the step' if in_step else 'computed once before'}, AdamW, clipped at 1, no gradient checkpointing",
+        f"{TRAINED[first.method, first.reference]}, AdamW, clipped at 1, no gradient checkpointing",
         f"ours: {backend} backend; {name} at its fastest of sdpa/eager and 1–{work.count} pairs a forward: "
-        f"{chosen['attention']}, {chosen['micro']} pairs (its padding_free is switched off for DPO by TRL itself)",
+        f"{chosen['attention']}, {chosen['micro']} pairs{PADDED[first.method]}",
     )
     common = {"equal": equal, "peer": name, "held_equal": said}
+    shape = bench.shape if first.method == "dpo" else rows.headless(bench.shape)
     found = []
     for row in some:
         if row.kind == "time":
-            share = rows.step_flops(bench.shape, lengths, reference=in_step) / time_a / bench.gemm
+            share = rows.step_flops(shape, lengths, reference=first.reference == "step") / time_a / bench.gemm
             more = {"gemm_share": round(share, 3), "seconds_by_cause": causes(*pieces, time_a, time_b)}
             found.append(entry(row, "s", time_a, time_b, common, more))
         else:
@@ -160,14 +181,15 @@ def causes(ours: dict[str, float], theirs: dict[str, float], time_a: float, time
     return {cause: round(value, 4) for cause, value in found.items()}
 
 
-def decoding(bench: Bench, row: Row, job: Path) -> list[dict[str, Any]]:
+def decoding(bench: Bench, some: Sequence[Row], job: Path) -> list[dict[str, Any]]:
     """A decoding row: timed at temperature 1, checked by greedy tokens."""
+    (row,) = some
     assert isinstance(row.work, Prompts)
-    with sides(bench.folder, bench.threads) as (ours, peer):
+    with sides(bench.folder, bench.threads, our_script(), peer_script()) as (ours, peer):
         bench.gemm = bench.gemm or ours.ask("gemm_rate", threads=bench.threads)
         setup = bench.setup(job)
         tried = [{"attention": a, "cache": c} for c in ("dynamic", "static") for a in ("sdpa", "eager")]
-        chosen = _search(peer, setup, tried)
+        chosen = search(peer, setup, tried)
         name = peer.ask("setup", **setup, **chosen)
         ours.ask("setup", **setup)
         steps = [(ours.ask("step"), peer.ask("step")) for _ in range(bench.repeats + 1)]

@@ -1,6 +1,6 @@
-"""The peer's side of the bench, run by the peers' interpreter: TRL for training steps, HF generate for decoding.
+"""The peer's side of the bench, run by the peers' interpreter: TRL for DPO steps, HF generate for decoding.
 
-Nothing of plumbline is imported but `wire`, which stands beside this file.
+Nothing of plumbline is imported but `wire` and `peer_base`, which stand beside this file.
 """
 
 from __future__ import annotations
@@ -14,21 +14,10 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from peer_base import PLAIN, model_in, seconds, tokenizer_in
+from transformers import GenerationConfig
 from trl import DPOConfig, DPOTrainer  # pyright: ignore[reportMissingImports]   lives in .peers only
 from wire import memory_mb, reset_peak, serve
-
-PLAIN = {"use_cpu": True, "bf16": False, "report_to": [], "gradient_checkpointing": False, "max_length": None, "disable_tqdm": True}
-
-
-def model_in(folder: Path, attention: str = "sdpa") -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention)
-
-
-def seconds(work: Any) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 class Training:
@@ -50,8 +39,8 @@ class Training:
 
     def _trainer(self, folder: Path, attention: str, reference: Any) -> Any:
         text = Dataset.from_list([{"prompt": "w1", "chosen": "w2", "rejected": "w3"}])
-        config = DPOConfig(output_dir=str(folder / "trl"), beta=0.1, **PLAIN)
-        tokenizer = AutoTokenizer.from_pretrained(folder / "policy")
+        config = DPOConfig(output_dir=str(folder / "trl"), beta=0.1, max_length=None, **PLAIN)
+        tokenizer = tokenizer_in(folder / "policy")
         model = model_in(folder / "policy", attention)
         return DPOTrainer(model=model, ref_model=reference, args=config, train_dataset=text, processing_class=tokenizer)
 

@@ -1,4 +1,4 @@
-"""The work that both sides get: two random models on disk and rows of token ids, all from one seed."""
+"""The work that both sides get: random models on disk and rows of token ids, all from one seed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from plumbline.bench.rows import Pairs, Prompts, Row, Shape
 from plumbline.models.fresh import SPECIALS, fresh
+from plumbline.models.lm import LM
+from plumbline.models.scalar import ScalarLM
 
 BOS = SPECIALS.index("<s>")
 
@@ -21,8 +23,14 @@ def write(folder: Path, shape: Shape, context: int = 512, names: tuple[str, ...]
         fresh(folder / name, words, **sizes, context=context, seed=seed)
 
 
+def write_scalars(folder: Path) -> None:
+    """Two sequence-classification models on the weights of the policy, each with a head of its own."""
+    for seed, name in enumerate(("reward", "value"), 3):
+        ScalarLM.on(LM.load(folder / "policy"), (name,), seed=seed).save(folder / name)
+
+
 def job(row: Row, shape: Shape, seed: int = 7) -> dict[str, Any]:
-    """The row's token ids: `groups` of prompt and completions, or `prompts` with their text."""
+    """The row's token ids: `groups` of prompt and completions, or `prompts` with their text; online also `replies`, to compare on."""
     rng = random.Random(seed)
 
     def ids(count: int) -> list[int]:
@@ -31,14 +39,20 @@ def job(row: Row, shape: Shape, seed: int = 7) -> dict[str, Any]:
     def about(length: int) -> int:
         return rng.randint(round(0.9 * length), round(1.1 * length))
 
-    work = row.work
+    work, found = row.work, {"method": row.method}
     if isinstance(work, Pairs):
         groups = [[[BOS, *ids(about(work.prompt) - 1)], [ids(about(work.completion)) for _ in range(2)]] for _ in range(work.count)]
-        return {"groups": groups, "reference": row.reference}
-    assert isinstance(work, Prompts)
+        return {**found, "groups": groups, "reference": row.reference}
     prompts = [[BOS, *ids(work.prompt - 1)] for _ in range(work.count)]
     texts = [" ".join(f"w{i - len(SPECIALS)}" for i in prompt[1:]) for prompt in prompts]
-    return {"prompts": prompts, "texts": texts, "samples": work.samples, "new": work.new}
+    found |= {"prompts": prompts, "texts": texts, "samples": work.samples, "new": work.new}
+    if isinstance(work, Prompts):
+        return found
+    # GRPO's loss is the mean advantage when nothing has moved yet: replies of one length would make it 0 whatever is computed.
+    # PPO's are of one length, because TRL puts the reward of a shorter reply one token after its end.
+    shortest = work.new if row.method == "ppo" else work.new // 2
+    replies = [[ids(rng.randint(shortest, work.new)) for _ in range(work.samples)] for _ in prompts]
+    return {**found, "passes": work.passes, "replies": replies}
 
 
 def save(folder: Path, row: Row, shape: Shape) -> Path:

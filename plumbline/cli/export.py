@@ -17,8 +17,6 @@ def export(run: str, *, out: str = "", which: str = "best") -> Answer:
     need("export", out=out)
     if which not in ("best", "last"):
         raise UserError(f"--which is {which!r}", "Choose best or last.")
-    if Path(out).is_file():
-        raise UserError(f"{out} is a file", "Give a folder that is new or empty as --out.")
     if Path(out).is_dir() and any(Path(out).iterdir()):
         raise UserError(f"{out} is not empty", "Give another --out.")
     from plumbline.models.lm import LM

@@ -45,7 +45,9 @@ def rlhf(argv: Sequence[str]) -> None:
     load = {name: options[name] for name in _load_names()}
     feed = Feed(**{f.name: options[f.name] for f in fields(Feed) if f.name not in NOT_FED})
     how = {"out": options.out, "resume": options.resume, "threads": options.threads, "fault": options.fault}
-    answer(run(given, method(**settings), recipes, load=load, feed=feed, **how), options.json)
+    learner = method(**settings)
+    learner.check()
+    answer(run(given, learner, recipes, load=load, feed=feed, **how), options.json)
 
 
 def _learner(argv: list[str]) -> str:

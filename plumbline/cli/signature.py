@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from plumbline.cli import bounds
 from plumbline.core.errors import UserError
 
 Answer = tuple[dict[str, Any], str]
@@ -76,9 +77,11 @@ def sentences(text: str, names: Collection[str]) -> dict[str, str]:
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     """Parse, or say in one line what is wrong and how to mend it."""
     try:
-        return parser.parse_args(_prepare(parser, argv))
+        options = parser.parse_args(_prepare(parser, argv))
     except ArgumentError as error:
         raise _explain(parser, str(error)) from error
+    bounds.check(options.items(branches=False))
+    return options
 
 
 def _actions(parser: ArgumentParser) -> dict[str, Any]:

@@ -35,11 +35,14 @@ def train(argv: Sequence[str]) -> None:
     need(f"train {name}", model=options.model, data=options.data, out=options.out, **judged)
     chosen = {kind: {key: made[key] for key in keys} for kind, keys in kinds.items()}
     from plumbline.pipelines import sources
-    from plumbline.pipelines.train import train_policy
+    from plumbline.pipelines.train import Settings, split_settings, train_policy
 
+    chosen_method = method(**chosen["method"])
+    chosen_method.check()
+    split_settings({k: v for k, v in chosen["train"].items() if k in Settings.__annotations__})
     policy = sources.load_for(method, options.model, data=options.data, skip_bad=options.skip_bad, **chosen["load"], seed=options.seed)
     asked = {k: v for k, v in options.as_dict().items() if k not in NOT_REPLAYED}
-    run = train_policy(method(**chosen["method"]), policy, options.data, asked=asked, **chosen["train"])
+    run = train_policy(chosen_method, policy, options.data, asked=asked, **chosen["train"])
     result = {"out": options.out, **{k: v for k, v in asdict(run.result).items() if k not in ("value", "checkpoint", "best")}}
     where = {"checkpoint": str(run.result.checkpoint), "best": str(run.result.best) if run.result.best else None}
     figures = "  ".join(f"{k} {v['mean'] if isinstance(v, dict) else v:.4f}" for k, v in run.result.eval.items())

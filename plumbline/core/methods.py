@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -75,6 +75,13 @@ class State:
         self.__dict__.update(state)
 
 
+class _Nobody(State):
+    """Stands in every role of a method that is only asked what it refuses: as data it is empty, as state it forgets nothing."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
 @dataclass(frozen=True)
 class Method:
     """A registered method: its generator function, the kind of data it eats, and settings chosen so far."""
@@ -105,6 +112,11 @@ class Method:
         """Keyword-only parameters with their defaults: the method's flags."""
         parameters = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    def check(self) -> None:
+        """Let the method refuse its settings before anything is loaded: it runs with nobody in its roles, on no data."""
+        for _ in self.function(*(_Nobody() for _ in self.roles), **self.settings):
+            raise ValueError(f"{self.name} yields a step of no data")
 
     def __call__(self, *roles: Any, **settings: Any) -> Any:
         """With roles: the generator of steps.   Without: this method with more settings."""

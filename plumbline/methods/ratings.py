@@ -25,9 +25,9 @@ def ratings(model: ScalarLM, thresholds: Thresholds, data: Batches, *, prior: fl
     """Fit the heads of `model`, named as the criteria, and `thresholds` to ratings; `prior` holds the annotators together."""
     if prior < 0:
         raise UserError(f"ratings: prior is {prior}", "Give at least 0; larger holds the annotators' thresholds closer together.")
-    if model.heads != thresholds.criteria:
-        raise UserError(f"the heads are {', '.join(model.heads)}, the thresholds {', '.join(thresholds.criteria)}", "Name both alike.")
     for batch in data:
+        if model.heads != thresholds.criteria:
+            raise UserError(f"the heads are {', '.join(model.heads)}, the thresholds {', '.join(thresholds.criteria)}", "Name both alike.")
         seen = []
         for part in batch.parts():
             score_GC = model.scores(part)

@@ -27,7 +27,6 @@ WRONG = [
     (["train", "dpo", "--model", "town", "--data", "x", "--out", "y", "--threads", "-1"], "--threads is -1", "0 to leave"),
     (["train", "dpo", "--model", "town", "--data", "x", "--out", "y", "--device", "gpu9"], "--device gpu9 cannot be used here", "cuda"),
     (["train", "dpo", "--model", "town", "--data", "x", "--out", "y", "--lora", "-1"], "--lora is -1", "0 to train all"),
-    (["export", "town", "--out", __file__], "is a file", "--out"),
     (["bench", "--repeats", "0"], "--repeats is 0", "at least 1"),
     (["eval", "town", "--prompts", "0"], "--prompts is 0", "at least 1"),
     (["data", "check", "x", "--kind", "poem"], "there is no kind 'poem'", "Comparison"),
@@ -64,10 +63,12 @@ def test_a_run_folder_in_use_is_refused(command, tiny, pairs, tmp_path):
     assert "--resume" in err
 
 
-def test_a_path_that_cannot_be_used_is_named(command, tiny, pairs):
-    code, _, _, err = command("score", "--model", tiny, "--data", pairs, "--out", pairs)
+def test_a_path_that_cannot_be_used_is_named(command, tiny, pairs, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scores.part").mkdir()
+    code, _, _, err = command("score", "--model", tiny, "--data", pairs, "--out", tmp_path / "out")
     assert code == 2
-    assert err.startswith(f"plumbline: {pairs}: File exists\n")
+    assert err.startswith(f"plumbline: {tmp_path}/out/scores.part: Is a directory\n")
 
 
 @pytest.mark.parametrize("flag", ["--max_prompt_tokens", "--max_completion_tokens"])

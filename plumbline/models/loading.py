@@ -19,6 +19,7 @@ from plumbline.models.tokenizer import HFTokenizer
 log = logging.getLogger("plumbline")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 OTHER_HEADS = ("Classification", "QuestionAnswering", "MultipleChoice", "ForMaskedLM", "RewardModel")
+HUB_SECONDS = 3.0  # for a first answer of the hub
 LARGEST_MISFIT = 2  # a model whose vocabulary is more than this many times the tokenizer's was made with another one
 
 
@@ -155,6 +156,26 @@ def _look(path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path} is a file, not a model directory", "Give the directory that holds config.json and model.safetensors.")
     elif place.exists() or place.is_absolute() or place.parent.is_dir() or str(path).count("/") != 1:
         raise UserError(f"{path}: no such model directory", "Give a directory with config.json, a hub name (owner/name), or `town`.")
+    else:
+        _reach(str(path))
+
+
+def _reach(name: str) -> None:
+    """Ask the hub for a model's config once, unless it is kept here from earlier: transformers would try for a minute to reach no hub."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_SECONDS)
+    except HfHubHTTPError:
+        return  # it answered: what it has against the name is said when the config is asked for
+    except Exception as error:
+        raise UserError(
+            f"{name}: there is no such directory, and the hub cannot be reached ({_line(error)})",
+            "Give the directory of a model that is on this machine, or `town`.",
+        ) from error
 
 
 def _speaks(config: Any, path: str | os.PathLike[str]) -> None:

@@ -56,6 +56,8 @@ class Ppo:
             value_model=scalar_in(folder / "value", attention),
             train_dataset=Dataset.from_list([{"input_ids": ids} for ids in job["prompts"]]),
         )
+        # Accelerate takes the last batch of a loader for the end of an accumulation: as the only one it would be an update per micro-batch.
+        self.trainer.dataloader = [self.trainer.data_collator([{"input_ids": ids} for ids in job["prompts"]])]
         self.said: dict[str, float] = {}
         self.trainer.log = self.said.update
         self.sampling = ppo_trainer.batch_generation = Watch(SAMPLE)

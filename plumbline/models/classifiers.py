@@ -53,7 +53,7 @@ def _mine(tokenizer: HFTokenizer, reply: Reply) -> bool:
     if not reply.text or not reply.ids or max(reply.ids) >= tokenizer.vocab_size:
         return False
     ended = reply.finish != "stop" or reply.ids[-1] in tokenizer.end_ids
-    return ended and tokenizer.decode(reply.ids) == reply.text
+    return ended and tokenizer.decode(reply.ids) in (reply.text, reply.text.removeprefix(" "))  # some leave out a first token's space
 
 
 def fitted(group: Group, config: Any, bos: int | None) -> Group:

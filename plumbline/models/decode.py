@@ -51,11 +51,18 @@ class Row:
     raws: list[float] = field(default_factory=list)
     text: str | None = None
     over: bool = False
+    raw: bool = False
+
+    def said(self, tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+        """The text of ids of this row.   After raw text it begins with its space, which some tokenizers leave out before a first token."""
+        before = self.prompt[-1:] if self.raw else ()
+        head, whole = tokenizer.decode(before) if before else "", tokenizer.decode([*before, *ids])
+        return whole[len(head) :] if whole.startswith(head) else tokenizer.decode(ids)
 
     def reply(self, tokenizer: Tokenizer, ends: frozenset[int]) -> Reply:
         """The row as a reply; a stop id is kept in `ids` and left out of the text."""
         stopped = self.text is not None or self.ids[-1] in ends
-        text = self.text if self.text is not None else tokenizer.decode(self.ids[:-1] if stopped else self.ids)
+        text = self.text if self.text is not None else self.said(tokenizer, self.ids[:-1] if stopped else self.ids)
         return Reply(text, tuple(self.ids), tuple(self.logps), tuple(self.raws), "stop" if stopped else "length")
 
 
@@ -76,7 +83,7 @@ class Stops:
         """Mark the row as over where its last token ends it."""
         row.over = row.ids[-1] in self.ids or len(row.ids) >= row.limit
         if self.strings and any(s in self.tokenizer.decode(row.ids[-self.tail :]) for s in self.strings):
-            text = self.tokenizer.decode(row.ids)
+            text = row.said(self.tokenizer, row.ids)
             places = [text.find(s) for s in self.strings if s in text]
             if places:
                 row.text, row.over = text[: min(places)], True
@@ -95,7 +102,8 @@ def sample(lm: Decodes, prompts: Sequence[Context | Prompt], n: int = 1, samplin
     for at, ids in enumerate(rendered):
         _fits(ids, limit, at)
         for k in range(seen[ids], seen[ids] + n):
-            rows.append(Row(ids, noise.stream_key(sampling.seed, ids, k), min(sampling.max_tokens, limit - len(ids))))
+            room = min(sampling.max_tokens, limit - len(ids))
+            rows.append(Row(ids, noise.stream_key(sampling.seed, ids, k), room, raw=isinstance(contexts[at], str)))
         seen[ids] += n
     ends = frozenset(end_ids(lm) | set(sampling.stop_ids))
     with torch.inference_mode():

@@ -155,7 +155,27 @@ def test_what_ends_a_reply(lm: Any) -> None:
     cut = free[0][0].ids.index(third)
     assert by_id.ids == free[0][0].ids[: cut + 1]
     assert by_id.finish == "stop"
-    assert by_id.text == Numbers().decode(by_id.ids[:-1])
+    assert by_id.text == " " + Numbers().decode(by_id.ids[:-1])  # what follows the prompt, with the space between
+
+
+def test_raw_text_goes_on_with_its_space_though_the_tokenizer_leaves_a_first_one_out() -> None:
+    """Llama's pieces: `▁girl` alone is read "girl", after `▁little` " girl"; prompt + reply must be the text that was sampled."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from plumbline.models.tokenizer import HFTokenizer
+
+    pieces = {"<s>": 0, "</s>": 1, "▁a": 2, "▁little": 3, "▁girl": 4, "s": 5}
+    llama = Tokenizer(models.WordLevel(pieces, unk_token="</s>"))
+    llama.pre_tokenizer, llama.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    tokenizer = HFTokenizer(PreTrainedTokenizerFast(tokenizer_object=llama, bos_token="<s>", eos_token="</s>"))
+    assert tokenizer.decode([4]) == "girl"
+    ids = tokenizer.context_ids("a little")
+    for raw, text in ((True, " girls"), (False, "girls")):  # after a template a reply begins where it begins
+        row = decode.Row(tuple(ids), 0, 3, ids=[4, 5, 1], raw=raw)
+        assert row.reply(tokenizer, frozenset({1})).text == text
+    whole = tokenizer.context_ids("a little" + " girl")
+    assert whole == [*ids, 4]
 
 
 def test_stop_strings_across_tokens(lm: Any) -> None:

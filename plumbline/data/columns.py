@@ -6,7 +6,8 @@
     Label       (prompt, completion | messages), label
     any         [annotator], [weight ≥ 0], [complete: false where the text was cut]; other columns travel in `meta`
 
-Asked for demonstrations, a comparison gives its chosen reply; asked for labels, it gives a thumb up and a thumb down.
+Asked for demonstrations, a comparison gives its chosen reply; asked for labels, it gives a thumb up and a thumb down.   Asked for
+ratings, a label gives the highest grade or the lowest, on the criterion "label".
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def items(row: Row, kind: type) -> tuple[list[Item], str]:
         if kind is Demo:
             return [_as_demo(made[0])], "chosen taken as a demonstration"
         return [*_as_labels(made[0])], "chosen and rejected taken as labels"
+    if own is Label and kind is Rating:
+        return [*map(_as_rating, _labels(row))], "labels taken as ratings of 5 and 1"
     if own is Prompt:
         raise FieldError("completion", "is missing", f"These rows are prompts only. Columns: {COLUMNS}.", alone=False)
     raise FieldError(
@@ -272,6 +275,11 @@ def _as_labels(made: Comparison) -> list[Label]:
     up = made.preference > 0.5
     rest = (made.complete, made.annotator, made.weight, made.meta)
     return [Label(made.context, text, good, *rest) for text, good in zip(made.completions, (up, not up), strict=True)]
+
+
+def _as_rating(made: Label) -> Rating:
+    scores = {"label": 5.0 if made.desirable else 1.0}
+    return Rating(made.context, made.completion, scores, made.complete, made.annotator, made.weight, made.meta)
 
 
 _BUILDERS: dict[type, Any] = {Demo: _demos, Comparison: _comparison, Rating: _ratings, Label: _labels}

@@ -7,8 +7,9 @@ instruction, output_1, output_2, preference (AlpacaEval)      → prompt (a chat
 instruction, instances (Self-Instruct)                        → one prompt and completion per instance
 system, question, chosen, rejected (Orca pairs)               → prompt (a chat), chosen, rejected
 question|prompt, answer|response                              → prompt, completion
-"Q: … A: … True:" with " yes" | " no" (TruthfulQA, as labels) → prompt, completion, label
+"Q: … A: … True:", " yes" | " no" (TruthfulQA: labels, ratings) → prompt, completion, label
 text                                                          → completion of an empty prompt
+text, label (SST-2 and other classified texts)                → completion of an empty prompt, label
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from plumbline.core.nouns import Label
+from plumbline.core.nouns import Label, Rating
 from plumbline.data.problem import FieldError
 from plumbline.data.strict import kind_of
 
@@ -36,10 +37,11 @@ def ours(row: Row, kind: type | None) -> tuple[list[Row], str]:
         return _question(row)
     if {"prompt", "response"} <= row.keys() and not {"completion", "chosen"} & row.keys():
         return [_renamed(row, response="completion")], "response read as completion"
-    if kind is Label and {"prompt", "completion"} <= row.keys() and "label" not in row:
+    if kind in (Label, Rating) and {"prompt", "completion"} <= row.keys() and not row.keys() & {"label", "scores"}:
         return _truth(row)
-    if set(row) & {"text"} and not row.keys() & {"messages", "prompt", "completion", "chosen", "rejected", "label"}:
-        return [_renamed(row, text="completion") | {"prompt": ""}], "text read as a completion of nothing"
+    if "text" in row and not row.keys() & {"messages", "prompt", "completion", "chosen", "rejected"}:
+        said = "text, label read as labels of a completion of nothing" if "label" in row else "text read as a completion of nothing"
+        return [_renamed(row, text="completion") | {"prompt": ""}], said
     return [row], ""
 
 

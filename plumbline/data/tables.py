@@ -1,12 +1,14 @@
 """Tables → JSON lines, a row at a time: CSV, TSV, Parquet, and folders saved by `datasets` (Arrow).
 
 Cells of CSV are text.   `messages`, `conversations`, `completions`, `ranking`, `scores` hold JSON; `label` and `complete` true,
-false, 1 or 0; `preference` and `weight` a number; an empty cell of an optional column is no value.
+false, 1 or 0; `preference` and `weight` a number; an empty cell of an optional column is no value.   A table without a header is
+read in one form only: a text and a label of 1 or 0, as SST-2 comes.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -75,6 +77,8 @@ def _separated(plain: IO[bytes], file: str, flaws: dict[int, FieldError], mark: 
     with _wide_cells():
         rows = csv.reader(_lenient(plain), delimiter=mark, strict=True)
         header = _header(rows, file, mark)
+        if len(header) == 2 and header[1] in ("0", "1"):  # no name of a column: the first line is a row
+            header, rows = ["text", "label"], itertools.chain([header], rows)
         number = 0
         while True:
             number += 1

@@ -230,7 +230,8 @@ FILES: dict[str, Case] = {
     "a CSV with a preference in words": ("x.csv", b"prompt,chosen,rejected,preference\np,a,b,0_5\n", 1, "preference", "neither a number"),
     "a CSV with NaN": ("x.csv", b"prompt,chosen,rejected,preference\np,a,b,nan\n", 1, "preference", "NaN"),
     "a CSV label in words": ("x.csv", b"prompt,completion,label\np,c,TRUE\np,c,good\n", 2, "label", "not true, false"),
-    "a TSV without a header": ("x.tsv", b"a fine film\t1\na bad film\t0\n", 1, WHOLE, "none of the columns"),
+    "a TSV without a header": ("x.tsv", b"a fine film\tgood\na bad film\tbad\n", 1, WHOLE, "none of the columns"),
+    "a TSV without a header, a label in words": ("x.tsv", b"a fine film\t1\na bad film\tbad\n", 2, "label", "not true, false"),
 }
 
 

@@ -117,6 +117,29 @@ def test_comparisons_serve_as_demonstrations_and_labels(tmp_path: Path) -> None:
         open_rows(file, Rating)
 
 
+def test_texts_with_labels_are_labels_of_a_completion_of_nothing(tmp_path: Path) -> None:
+    plain, headed = tmp_path / "sst.tsv", tmp_path / "headed.csv"
+    plain.write_text("a fine film\t1\n\nno laughs , no\t0\n")
+    headed.write_text('text,label\na fine film,true\n"no laughs , no",0\n')
+    lines = write_lines(tmp_path / "x.jsonl", [{"text": "a fine film", "label": 1}, {"text": "no laughs , no", "label": False}])
+    for file in (plain, headed, lines):
+        rows = open_rows(file)
+        assert [(i.context, i.completion, i.desirable) for i in rows] == [("", "a fine film", True), ("", "no laughs , no", False)]
+        assert rows.conversions == {"text, label read as labels of a completion of nothing": 2}
+        assert rows.row(0) == 1, "the first line is a row"
+
+
+def test_labels_serve_as_ratings_of_the_ends_of_the_scale(tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "x.jsonl", [{"prompt": "p", "completion": "c", "label": up, "annotator": "eve"} for up in (True, False)])
+    assert [(dict(i.scores), i.completion, i.annotator) for i in open_rows(file, Rating)] == [
+        ({"label": 5.0}, "c", "eve"),
+        ({"label": 1.0}, "c", "eve"),
+    ]
+    truth = write_lines(tmp_path / "truth.jsonl", [{"prompt": "Q: Is it?\nA: It is.\nTrue:", "completion": " no"}])
+    (rated,) = open_rows(truth, Rating)
+    assert (rated.context, rated.completion, dict(rated.scores)) == ("Q: Is it?\nA:", " It is.", {"label": 1.0})
+
+
 def chat(*said: str) -> list[dict[str, str]]:
     roles = {"s": "system", "u": "user", "a": "assistant"}
     return [{"role": roles[text[0]], "content": text} for text in said]

@@ -8,7 +8,7 @@ import pytest
 from data_fakes import Bytes
 
 from plumbline.core.errors import RowError, UserError
-from plumbline.core.nouns import Comparison, Demo, Label, Prompt
+from plumbline.core.nouns import Comparison, Demo, Label, Prompt, Rating
 from plumbline.data import Plan, open_rows
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -37,6 +37,8 @@ READ = {
     "alpaca-eval/gpt-3.5-turbo-0301_annotations_alpaca_eval_gpt4.json.gz": (Comparison, 804, [132], {}),
     "alpaca-eval/vicuna-13b_annotations_alpaca_eval_gpt4.json.gz": (Comparison, 805, [], {}),
     "truthfulqa/finetune_truth_dev.jsonl.gz": (Label, 2544, EMPTY_ANSWERS, {"TruthfulQA verdicts read as labels": 2544}),
+    "sst2/train.tsv.gz": (Label, 6920, [], {"text, label read as labels of a completion of nothing": 6920}),
+    "sst2/dev.tsv": (Rating, 872, [], {"labels taken as ratings of 5 and 1": 872}),
     "truthfulqa/finetune_info_dev.jsonl.gz": (Demo, 2554, [], {}),
     "shepherd/human_data_for_model.jsonl.gz": (Demo, 1317, [], {"question, answer read as chats": 1317}),
     "xstest/xstest_v2_completions_gpt4.csv": (Demo, 450, [], {}),

@@ -17,18 +17,21 @@ def evaluate(
     max_completion_tokens: int = 96,
     train: str = "",
     judge: str = "",
+    reward: str = "",
     template: str = "",
     skip_bad: bool = False,
     threads: int = 0,
     out: str = "",
 ) -> Answer:
-    """Measure MODEL: a run folder, a model directory, town, town-s|m|l, or an endpoint (http://host/v1).
+    """Measure MODEL: a run folder, a model directory, town, town-s|m|l, an endpoint (http://host/v1), or a reward (words:labels.tsv).
 
     `against`: another model; differences are paired.   `on`: town, town-open (the facts in the prompt, for any model), or a file of
-    held-out comparisons, demonstrations or prompts.   `split`: of town's prompts: train, validation, heldout, shifted.
+    held-out comparisons, demonstrations or prompts (of a reward: comparisons or labels).   `split`: of town's prompts: train,
+    validation, heldout, shifted.
     `prompts`: how many of them.   `seed`: which prompts, and the noise of the replies.   `temperature`: 0 is greedy.
     `max_completion_tokens`: where replies are cut.   `train`: comparisons that a bag of words is fitted on, as a baseline.
-    `judge`: a model that says which reply is better, for a file of prompts.   `template`: a chat template to force.
+    `judge`: a model that says which reply is better, for a file of prompts.
+    `reward`: what scores the replies to a file of prompts, as `train ppo` takes it.   `template`: a chat template to force.
     `skip_bad`: leave bad rows of a file out; how many is printed.   `threads`: CPU threads, 0 leaves them as they
     are.   `out`: where evals.jsonl and the report go (default: MODEL, if it is a run folder).
     """
@@ -38,7 +41,7 @@ def evaluate(
     from plumbline.pipelines import run_report, sources
 
     sources.use_threads(threads)
-    options = pipeline.Options(on, split, prompts, seed, temperature, max_completion_tokens, train, judge, template, skip_bad)
+    options = pipeline.Options(on, split, prompts, seed, temperature, max_completion_tokens, train, judge, reward, template, skip_bad)
     found = pipeline.evaluate(model, against, options)
     is_run = (Path(model) / "config.yaml").is_file()
     folder = Path(out) if out else Path(model) if is_run else None

@@ -3,7 +3,9 @@
 town        gold by component and family; paired difference and win rate; KL; length; loss on plain text (alignment tax)
 town-open   the same questions with the facts in the prompt, in ordinary English: for any model or endpoint
             (a reward model: on town's comparisons)
-FILE        comparisons: preference accuracy beside its baselines;   demonstrations: loss and perplexity;   prompts: a judge's win rate
+FILE        comparisons: preference accuracy beside its baselines;   demonstrations: loss and perplexity;   prompts: a judge's win rate,
+            or what a reward gives the replies (evaluate_replies.py)
+            (a reward: on comparisons or labels)
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ from plumbline.evals.stats import Figure
 from plumbline.evals.town import Played, compare_played, plain_texts, play_town, report_rows, table
 from plumbline.models.lm import LM
 from plumbline.pipelines import sources
+from plumbline.pipelines.evaluate_replies import scored
 from plumbline.pipelines.evaluate_reward import on_reward
 from plumbline.pipelines.train import Feed
+from plumbline.rewards.spec import is_spec
 from plumbline.world import gold
 from plumbline.world import prompts as town_prompts
 from plumbline.world.openbook import open_gold, open_prompts
@@ -37,7 +41,10 @@ from plumbline.world.openbook import open_gold, open_prompts
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure on.   `against`: another model.   `train`: comparisons that the bag of words is fitted on.   `judge`: a model."""
+    """What to measure on.   `against`: another model.   `train`: comparisons that the bag of words is fitted on.   `judge`: a model.
+
+    `reward`: what scores replies to a file of prompts.
+    """
 
     on: str = "town"
     split: str = "heldout"
@@ -47,6 +54,7 @@ class Options:
     max_tokens: int = 96
     train: str = ""
     judge: str = ""
+    reward: str = ""
     template: str = ""
     skip_bad: bool = False
 
@@ -68,7 +76,7 @@ def evaluate(model: Model | str, against: Model | str | None = None, options: Op
     """Measure `model`, and the difference from `against` where there is one."""
     if options.prompts < 1:
         raise UserError(f"--prompts is {options.prompts}", "Give at least 1.")
-    if isinstance(model, str) and not model.startswith("http") and sources.reward_path(model):
+    if isinstance(model, str) and not model.startswith("http") and (is_spec(model) or sources.reward_path(model)):
         return Found(*on_reward(model, _comparisons(options), train=options.train, skip_bad=options.skip_bad))
     template = options.template or None
     mine = sources.answerer(model, template=template) if isinstance(model, str) else model
@@ -130,6 +138,8 @@ def on_file(model: Model, other: Model | None, options: Options) -> Found:
     """Held-out rows of a file, by their kind."""
     rows = open_rows(options.on, skip_bad=options.skip_bad)
     if rows.kind is Prompt:
+        if options.reward:
+            return Found(*scored(model, other, list(rows), sources.reward(options.reward), options.sampling))
         return _judged(model, other, list(rows), options)
     if options.judge:
         raise UserError(f"{options.on} holds {rows.kind.__name__.lower()}s, but a judge needs prompts to answer", "Give a file of prompts.")
@@ -173,7 +183,9 @@ def _likelihood(model: LM, other: LM | None, plan: Plan) -> Found:
 
 def _judged(model: Model, other: Model | None, prompts: Sequence[Prompt], options: Options) -> Found:
     if other is None or not options.judge:
-        raise UserError("prompts alone say nothing of a reply's worth", "Give --against and --judge, or a file of comparisons.")
+        raise UserError(
+            "prompts alone say nothing of a reply's worth", "Give --reward, or --against and --judge, or a file of comparisons."
+        )
     replies = [m.answer([Ask(m.name, p.context, options.sampling) for p in prompts]) for m in (model, other)]
     rate = judged_win_rate(ModelJudge(sources.answerer(options.judge)), prompts, *replies)
     return Found({"win_rate": rate.json(), "judge": options.judge}, [f"win rate by {options.judge}, both orders averaged: {rate}"])

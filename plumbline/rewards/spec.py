@@ -1,6 +1,7 @@
 """A reward by its name on the command line, as text.
 
     rule:package.module:name     rule:file.py:name     regex:…     fullmatch:…     json     json:key1,key2     http://…     https://…
+    words:labels.jsonl           a bag of words fitted to a file of labels
     rewards.yaml                 several together, by name:
 
         rewards:
@@ -27,9 +28,10 @@ from plumbline.core.interfaces import Reward
 from plumbline.rewards import rules
 from plumbline.rewards.combined import subject_to, weighted
 from plumbline.rewards.http import HttpReward
+from plumbline.rewards.words import Words
 
 FORMS = (
-    "Rewards: rule:module:function, rule:file.py:function, regex:…, fullmatch:…, json, json:key1,key2, http://…, a .yaml file of several."
+    "Rewards: rule:module:function, rule:file.py:function, regex:…, fullmatch:…, json, json:key1,key2, words:labels.tsv, http://…, a .yaml."
 )
 FILES = (".yaml", ".yml", ".json")
 Open = Callable[[str], Reward]
@@ -144,6 +146,10 @@ def _json(spec: str, rest: str) -> Reward:
     return rules.valid_json(*keys)
 
 
+def _words(spec: str, rest: str) -> Reward:
+    return Words.read(rest)
+
+
 def _http(spec: str, rest: str) -> Reward:
     return HttpReward(spec)
 
@@ -153,6 +159,7 @@ _BY_HEAD: Mapping[str, Callable[[str, str], Reward]] = {
     "regex": _expression(whole=False),
     "fullmatch": _expression(whole=True),
     "json": _json,
+    "words": _words,
     "http": _http,
     "https": _http,
 }

@@ -89,6 +89,15 @@ class Policy(Scorer, Updatable, Protocol):
     """A scorer that can be trained: what a method asks of the model that it aligns."""
 
 
+@runtime_checkable
+class Droppable(Policy, Protocol):
+    """A policy that can be trained with dropout."""
+
+    def dropping(self, share: float, /) -> Scorer:
+        """The same policy, dropping a share of its activations while gradients are recorded, and only then."""
+        ...
+
+
 class Sampler(Policy, Protocol):
     """A policy that draws its own completions: what an online method asks of the model that it aligns."""
 

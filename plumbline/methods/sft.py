@@ -9,15 +9,26 @@ demonstration weighs more than a short one.
 from __future__ import annotations
 
 from plumbline.core.batches import Batches
-from plumbline.core.interfaces import Policy
+from plumbline.core.errors import UserError
+from plumbline.core.interfaces import Droppable, Policy, Scorer
 from plumbline.core.methods import Step, Steps, method
 from plumbline.core.nouns import Demo
 
 
 @method(data=Demo, paper="Ouyang et al. 2022, arXiv 2203.02155, step 1")
-def sft(policy: Policy, data: Batches) -> Steps:
-    """Fine-tune `policy` on demonstrations."""
+def sft(policy: Policy, data: Batches, *, dropout: float = 0.0) -> Steps:
+    """Fine-tune `policy` on demonstrations: `dropout` is the share of activations dropped in training, never in evaluation."""
+    if not 0 <= dropout < 1:
+        raise UserError(f"sft: dropout is {dropout}", "Give a share from 0 to below 1.")
     for batch in data:
+        speaker = dropping(policy, dropout) if dropout else policy
         for part in batch.parts():
-            logp_NT = policy.token_logps(part)
+            logp_NT = speaker.token_logps(part)
             yield Step(part.per_token(-logp_NT), update=policy, metrics={"nll": -logp_NT[part.mask(logp_NT) > 0]})
+
+
+def dropping(policy: Policy, share: float) -> Scorer:
+    """The policy with dropout, if it has any."""
+    if not isinstance(policy, Droppable):
+        raise UserError(f"a {type(policy).__name__} has no dropout", "Leave dropout at 0.")
+    return policy.dropping(share)

@@ -19,6 +19,7 @@ from plumbline.core.nouns import Ask, Context, Prompt, Reply, Sampling
 from plumbline.models import adapters, groups, loading, selfcheck
 from plumbline.models.backends import BACKENDS
 from plumbline.models.body import Body
+from plumbline.models.dropout import Dropping
 from plumbline.models.tokenizer import HFTokenizer
 
 Scored = Part | Sequence[Group]
@@ -126,7 +127,7 @@ class LM:
         """Within: this LM's own adapter is active, and gradients are recorded only if it is trainable."""
         recompute = training and self.gradient_checkpointing and torch.is_grad_enabled()
         if recompute:
-            self.model.train()  # transformers checkpoints in train mode only; dropout is 0 everywhere
+            self.model.train()  # transformers checkpoints in train mode only; dropout is 0 here (dropout.py)
         try:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.trainable):
                 if self.peft is None:
@@ -150,6 +151,10 @@ class LM:
         backend = self.backend
         with self.view(training=True):
             return groups.token_logps(self.body, _groups(scored), backend=backend, temperature=temperature)
+
+    def dropping(self, share: float) -> Dropping:
+        """This model, dropping a share of its activations while gradients are recorded."""
+        return Dropping(self, share)
 
     def logps(self, part: Part) -> Tensor:
         """(G, K) nats of whole completions."""

@@ -129,7 +129,7 @@ def without_dropout(config: Any) -> None:
     """Set every dropout of a config to 0: an optimiser should see the loss, not noise."""
     for part in {id(c): c for c in (config, config.get_text_config())}.values():
         for name, value in list(vars(part).items()):
-            if ("dropout" in name or "pdrop" in name) and isinstance(value, float):
+            if ("dropout" in name or "pdrop" in name or name == "layerdrop") and isinstance(value, float):
                 setattr(part, name, 0.0)
 
 

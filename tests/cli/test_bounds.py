@@ -24,6 +24,8 @@ RUN_WIDE = [
 ]  # fmt: skip
 WRONG = [
     *((TRAIN["reward"], flag, value) for flag, value in RUN_WIDE),
+    (TRAIN["sft"], "--dropout", "1"),
+    (TRAIN["sft"], "--dropout", "-0.1"),
     (TRAIN["dpo"], "--beta", "-1"),
     (TRAIN["dpo"], "--beta", "nan"),
     (TRAIN["dpo"], "--nll", "-1"),

@@ -50,7 +50,7 @@ def check(options: Iterable[tuple[str, Any]]) -> None:
             if not fits(value) or (name in RULES and math.isinf(value)):
                 raise UserError(f"--{flag} is {value}", mend)
         if flag == "out" and value:
-            usable(Path(value))
+            usable(Path(str(value)))
 
 
 def usable(out: Path) -> None:

@@ -30,8 +30,8 @@ def evaluate(
     validation, heldout, shifted.
     `prompts`: how many of them.   `seed`: which prompts, and the noise of the replies.   `temperature`: 0 is greedy.
     `max_completion_tokens`: where replies are cut.   `train`: comparisons that a bag of words is fitted on, as a baseline.
-    `judge`: a model that says which reply is better, for a file of prompts.
-    `reward`: what scores the replies to a file of prompts, as `train ppo` takes it.   `template`: a chat template to force.
+    `judge`: a model that says which reply is better, over `against` or over the file's own.
+    `reward`: what scores the replies to a file's prompts, as `train ppo` takes it.   `template`: a chat template to force.
     `skip_bad`: leave bad rows of a file out; how many is printed.   `threads`: CPU threads, 0 leaves them as they
     are.   `out`: where evals.jsonl and the report go (default: MODEL, if it is a run folder).
     """

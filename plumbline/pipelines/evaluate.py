@@ -20,16 +20,17 @@ import numpy as np
 
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Model
-from plumbline.core.nouns import Ask, Comparison, Demo, Prompt, Sampling, Utility
+from plumbline.core.nouns import Comparison, Demo, Prompt, Sampling, Utility
 from plumbline.data import Plan, open_rows
 from plumbline.evals import stats
-from plumbline.evals.judge import ModelJudge, judged_win_rate
+from plumbline.evals.judge import ModelJudge
 from plumbline.evals.logps import lm_loss, sequence_kl, sums
 from plumbline.evals.preferences import bag_of_words, preference_accuracy
 from plumbline.evals.stats import Figure
 from plumbline.evals.town import Played, compare_played, plain_texts, play_town, report_rows, table
 from plumbline.models.lm import LM
 from plumbline.pipelines import sources
+from plumbline.pipelines.evaluate_generated import generated
 from plumbline.pipelines.evaluate_replies import scored
 from plumbline.pipelines.evaluate_reward import on_reward
 from plumbline.pipelines.train import Feed
@@ -137,14 +138,17 @@ def _language(figures: dict[str, Any], lines: list[str], arms: Mapping[str, Play
 def on_file(model: Model, other: Model | None, options: Options) -> Found:
     """Held-out rows of a file, by their kind."""
     rows = open_rows(options.on, skip_bad=options.skip_bad)
-    if rows.kind is Prompt:
-        if options.reward:
-            return Found(*scored(model, other, list(rows), sources.reward(options.reward), options.sampling))
-        return _judged(model, other, list(rows), options)
-    if options.judge:
-        raise UserError(f"{options.on} holds {rows.kind.__name__.lower()}s, but a judge needs prompts to answer", "Give a file of prompts.")
-    if not isinstance(model, LM) or not (other is None or isinstance(other, LM)):
-        raise UserError("log-probabilities of given text need a local model", "Give model directories, or a file of prompts and --judge.")
+    if options.reward:
+        asked = [row if isinstance(row, Prompt) else Prompt(row.context) for row in rows]
+        return Found(*scored(model, other, asked, sources.reward(options.reward), options.sampling))
+    if rows.kind is Prompt and (other is None or not options.judge):
+        raise UserError(
+            "prompts alone say nothing of a reply's worth", "Give --reward, or --against and --judge, or a file of comparisons."
+        )
+    if options.judge or not isinstance(model, LM) or not (other is None or isinstance(other, LM)):
+        judge = ModelJudge(sources.answerer(options.judge)) if options.judge else None
+        figures, lines = generated(model, other, list(rows), options.sampling, judge)
+        return Found({**figures, **({"judge": options.judge} if judge else {})}, lines)
     plan = Feed(skip_bad=options.skip_bad).plan(rows, rows.kind, model)  # cut as training would cut it
     assert isinstance(plan, Plan)  # prompts went another way above
     if rows.kind is Comparison:
@@ -179,16 +183,6 @@ def _likelihood(model: LM, other: LM | None, plan: Plan) -> Found:
         found["difference"] = gap.json()
         lines.append(f"difference in nats a token {gap.signed()}")
     return Found(found, [*lines, *plan.summary()])
-
-
-def _judged(model: Model, other: Model | None, prompts: Sequence[Prompt], options: Options) -> Found:
-    if other is None or not options.judge:
-        raise UserError(
-            "prompts alone say nothing of a reply's worth", "Give --reward, or --against and --judge, or a file of comparisons."
-        )
-    replies = [m.answer([Ask(m.name, p.context, options.sampling) for p in prompts]) for m in (model, other)]
-    rate = judged_win_rate(ModelJudge(sources.answerer(options.judge)), prompts, *replies)
-    return Found({"win_rate": rate.json(), "judge": options.judge}, [f"win rate by {options.judge}, both orders averaged: {rate}"])
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Notes:
         self.heard: list[Any] = []
 
     def answer(self, asks):
-        self.heard += [ask.context[0].content for ask in asks if isinstance(ask, Ask)]
+        self.heard += [ask.context[0].content for ask in asks if isinstance(ask, Ask) and not isinstance(ask.context, str)]
         return [Reply("A", choice_probs=(1.0, 0.0)) for _ in asks]
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants, file_download
@@ -51,8 +52,8 @@ class Refusing(BaseHTTPRequestHandler):
         self.send_header("X-Error-Code", "RepoNotFound")
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
-        return
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
 
 
 def test_a_hub_that_answers_is_asked_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,12 +41,17 @@ mutate: setup
 	$(BIN)/python tools/mutate.py
 
 # The libraries that `plumbline bench` and the parity tests compare with live apart from ours.
-bench-setup: setup .peers/.ready
+bench-setup: setup .peers/.ready .peers/ppo/.ready
 
 .peers/.ready: tools/peers.lock
 	@test -x .peers/bin/python || $(PYTHON) -m venv .peers
 	.peers/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0 $(PIP_ARGS)
 	.peers/bin/python -m pip install -q --disable-pip-version-check -r tools/peers.lock
+	@touch $@
+
+# TRL 1.13 dropped its experimental PPO: the last version that has it, on the same libraries, for that row alone.
+.peers/ppo/.ready: .peers/.ready
+	.peers/bin/python -m pip install -q --disable-pip-version-check --no-deps --upgrade --target .peers/ppo trl==1.12.0
 	@touch $@
 
 clean:

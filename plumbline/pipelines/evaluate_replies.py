@@ -1,6 +1,7 @@
 """`plumbline eval M --on prompts --reward R`: what a reward gives the replies of one model or two, with what may have been paid for it.
 
 score       of each component of the reward, by model; paired differences
+tokens      of a reply; words where an endpoint gives no tokens
 repeats     the share of a reply's runs of three words that stood in it before
 kl          of the first model from the second where both are local and sampled as they are: nats per sequence
 """
@@ -53,7 +54,7 @@ def columns_of(reward: Reward, prompts: Sequence[Prompt], replies: Sequence[Repl
     scores = fixed(reward)([Game((Turn(name, p.context, r),), item=p) for p, r in zip(prompts, replies, strict=True)])
     found: Mapping[str, Sequence[float]] = scores.components
     several = {"score": scores.total} if len(found) > 1 else {}
-    watched = {"repeats": [repeats(r.text) for r in replies], "tokens": [float(len(r.ids)) for r in replies]}
+    watched = {"repeats": [repeats(r.text) for r in replies], "tokens": [float(len(r.ids) or len(r.text.split())) for r in replies]}
     return {what: np.asarray(x, dtype=np.float64) for what, x in {**found, **several, **watched}.items()}
 
 

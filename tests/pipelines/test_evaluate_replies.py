@@ -31,7 +31,7 @@ def test_scores_repeats_and_differences_by_hand():
 def test_several_rewards_are_shown_apart_with_their_total():
     reward = lambda games: Scores({"a": [1.0] * len(games), "b": [3.0] * len(games)}, weights={"a": 2.0, "b": 0.0})  # noqa: E731
     figures, _ = scored(ScriptedModel(["x", "y"], name="m"), None, PROMPTS, reward, Sampling())
-    assert {k: v["mean"] for k, v in figures["replies"]["m"].items()} == {"a": 1.0, "b": 3.0, "score": 2.0, "repeats": 0.0, "tokens": 0.0}
+    assert {k: v["mean"] for k, v in figures["replies"]["m"].items()} == {"a": 1.0, "b": 3.0, "score": 2.0, "repeats": 0.0, "tokens": 1.0}
 
 
 def test_a_model_is_its_own_equal(tmp_path: Path, command):

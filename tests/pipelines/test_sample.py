@@ -19,7 +19,7 @@ SAID = [Reply(" one"), Reply(" eleven", finish="length"), Reply(" two"), Reply("
 PROMPTS = [Prompt("say")]
 
 
-def drawn(form: str, said=SAID, reward=LENGTH):
+def drawn(form: str, said: list[Reply] = SAID, reward: Rule | None = LENGTH):
     return sample(ScriptedModel(said), PROMPTS, reward, len(said), form=form)
 
 

@@ -14,6 +14,7 @@ from plumbline.engine.checkpoints import write_atomically
 from plumbline.engine.runs import RunFolder, versions
 from plumbline.models.lm import LM
 from plumbline.pipelines import world_measure
+from plumbline.pipelines.world_headroom import headroom
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def write(path: Path, size: str, *, training: Training, prompts: int) -> dict[st
         "versions": versions(),
         "training": training.json(),
         "measured": world_measure.measure(lm, prompts),
+        "headroom": headroom(path),
     }
     write_atomically(path / "card.json", (json.dumps(card, indent=1) + "\n").encode())
     write_atomically(path / "README.md", text(card).encode())
@@ -82,7 +84,7 @@ def write(path: Path, size: str, *, training: Training, prompts: int) -> dict[st
 
 def text(card: Mapping[str, Any]) -> str:
     """The card to read."""
-    seen, took = card["measured"], card["training"]
+    seen, took, room = card["measured"], card["training"], card["headroom"]
     return "\n".join(
         [
             f"# town-{card['size']}",
@@ -99,6 +101,8 @@ def text(card: Mapping[str, Any]) -> str:
             "",
             *_golds(seen["gold"]),
             "",
+            f"- After SFT on {room['demos']:,} clean demonstrations (learning rate {room['lr']:g}), at temperature 1: "
+            + ", ".join(f"{g['all']['drawn']:.2f} {split}" for split, g in room["gold"].items()),
             f"- Known facts that come first after their question's words: {seen['facts']:.3f}",
             "- Gold at temperature 1 after 0–8 good examples in context: " + " ".join(f"{x:.2f}" for x in seen["in_context"]),
             f"- Induction: head score {seen['induction']['score']:.2f}, loss on words that return {seen['induction']['loss']:.2f} nats",

@@ -18,7 +18,7 @@ sys.path.insert(0, sys.argv[1])
 import torch
 from datasets import Dataset
 from peer_base import PLAIN, Watch, model_in, norms, scalar_in, tokenizer_in
-from trl import __version__
+from trl import __version__  # pyright: ignore[reportMissingImports]
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 from wire import memory_mb, reset_peak, serve
 

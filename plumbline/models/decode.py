@@ -23,6 +23,7 @@ from plumbline.models import choices, draw, lean, noise, steppers
 
 PREFILL_TOKENS = 1 << 15  # prompt positions that one wave may hold
 WAVE_BYTES = 1 << 30  # logits and caches that one wave may hold, roughly
+IDLE = 1 / 8  # share of a batch that may have ended before the rest is moved together
 PLAIN = Sampling()
 
 
@@ -185,7 +186,7 @@ def waves(rows: Sequence[Row], *, room: int, equal: bool) -> Iterator[list[Row]]
 
 
 def _decode(stepper: steppers.Stepper, wave: list[Row], sampling: Sampling, stops: Stops) -> None:
-    """The loop: draw, record, let finished rows go, step."""
+    """The loop: draw, record, let finished rows go where they are many or can go no further, step."""
     keys_R = np.array([r.key for r in wave], dtype=np.uint64)
     logits_RV = stepper.logits_RV
     for step in range(max(r.limit for r in wave)):
@@ -194,14 +195,15 @@ def _decode(stepper: steppers.Stepper, wave: list[Row], sampling: Sampling, stop
             logits_RV, sampling, lambda count, keys_R=keys_R, step=step, device=device: noise.gumbels(keys_R, step, count, device)
         )
         for row, token, logp, raw in zip(wave, token_R.tolist(), logp_R.tolist(), raw_R.tolist(), strict=True):
-            row.ids.append(token)
-            row.logps.append(logp)
-            row.raws.append(raw)
-            stops.look(row)
+            if not row.over:
+                row.ids.append(token)
+                row.logps.append(logp)
+                row.raws.append(raw)
+                stops.look(row)
         alive = [i for i, row in enumerate(wave) if not row.over]
         if not alive:
             return
-        if len(alive) < len(wave):
+        if len(alive) <= (1 - IDLE) * len(wave) or any(row.over and step + 1 >= row.limit for row in wave):
             index_R = torch.tensor(alive, device=device)
             stepper.keep(index_R)
             token_R, keys_R, wave = token_R[index_R], keys_R[alive], [wave[i] for i in alive]

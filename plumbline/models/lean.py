@@ -221,7 +221,13 @@ class Lean:
         if len(alive_P) < len(self.past_PL):
             self.past_PL = self.past_PL[alive_P]
             self.past = [(k[alive_P], v[alive_P]) for k, v in self.past]
-        self.own = [(k[row_R], v[row_R]) for k, v in self.own]
+        self.own = [(self._packed(k, row_R), self._packed(v, row_R)) for k, v in self.own]
         self.position_R = self.position_R[row_R]
         if not self.alone:
             self._lay_out()
+
+    def _packed(self, own_RKTD: torch.Tensor, row_R: torch.Tensor) -> torch.Tensor:
+        """The rows moved to the front of the same memory, as far as they are written: copying all of it would cost more than a step."""
+        end = self.prefix + self.used
+        own_RKTD[: len(row_R), :, :end] = own_RKTD[row_R, :, :end]
+        return own_RKTD[: len(row_R)]

@@ -263,3 +263,12 @@ def test_samples_reach_every_row_after_uneven_departures() -> None:
     for text, replies in zip(texts(5), rows, strict=True):
         for reply in replies:
             assert_close(torch.tensor(reply.raw_logps), plain_logps(lm.model, Numbers().context_ids(text), reply.ids), atol=1e-4, rtol=0)
+
+
+def test_a_row_at_the_end_of_the_context_goes_though_others_stay(lm: Any) -> None:
+    """Few ended rows ride along with the rest; one that has no position left must not."""
+    words = [" ".join(map(str, range(10, 10 + 45))), *texts(15)]  # the first has room for 3 tokens at most, the others for 20
+    sampling = Sampling(max_tokens=20, temperature=1.0, seed=3)
+    together, alone = decode.sample(lm, words, 1, sampling), [decode.sample(lm, [w], 1, sampling)[0] for w in words]
+    assert [r[0].ids for r in together] == [r[0].ids for r in alone]
+    assert len(together[0][0].ids) <= 3 < max(len(r[0].ids) for r in together)

@@ -250,10 +250,11 @@ def strictly(raw: bytes, kind: type) -> list[tuple[Any, tuple[str, ...]]]:
         need(compared)
         return converted(row, kind)
     need(not ("label" in row and "scores" in row))
-    need(kind is (Rating if "scores" in row else Label if "label" in row else Demo))
-    if kind is Label:
+    own = Rating if "scores" in row else Label if "label" in row else Demo
+    need(kind is own or (kind is Rating and own is Label))  # a label is a rating of 5 or 1
+    if own is Label:
         need(row["label"] in (0, 1) and type(row["label"]) in (bool, int))
-    if kind is Rating:
+    if own is Rating:
         need(isinstance(row["scores"], dict) and row["scores"] and all(number(s, 1, 5) for s in row["scores"].values()))
     return demos(row) if kind is Demo else demos(row)[-1:]
 

@@ -1,13 +1,16 @@
 """The quickstart, small: the promised shape, pairs labelled as town's annotators would label them, resuming."""
 
+import inspect
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 import plumbline as pl
+from plumbline.cli.quickstart import quickstart as command
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Ask, Prompt, Reply
 from plumbline.models.fresh import fresh
@@ -109,3 +112,8 @@ def test_compare_prints_a_paired_difference():
 def test_the_oracle_has_the_best_gold_in_every_family():
     found = evaluate.evaluate(Oracle(True), None, evaluate.Options(prompts=52)).figures["gold"]["oracle"]["total"]
     assert {f["mean"] for f in found.values()} == {1.0}
+
+
+def test_the_command_and_the_pipeline_have_one_budget():
+    flags = {name: p.default for name, p in inspect.signature(command).parameters.items()}
+    assert {f.name: f.default for f in fields(Budget)} == {f.name: flags[f.name] for f in fields(Budget)}

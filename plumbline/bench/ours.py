@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from plumbline.bench import growth
-from plumbline.bench.wire import memory_mb, reset_peak, serve
+from plumbline.bench.wire import memory_mb, reset_peak, serve_work
 from plumbline.core.batches import Batch, Group, Part
 from plumbline.core.interfaces import Scorer, Updatable
 from plumbline.core.methods import Steps
@@ -124,8 +124,9 @@ class Decoding:
         return [list(row[0].ids) for row in self.lm.sample(self.job["texts"], 1, sampling)]
 
 
-def gemm_rate(sizes: tuple[int, ...] = (1024, 2048), repeats: int = 5) -> float:
+def gemm_rate(threads: int, sizes: tuple[int, ...] = (1024, 2048), repeats: int = 5) -> float:
     """The machine's best FLOP/s on a large square float32 product with this many threads."""
+    torch.set_num_threads(threads)
     best = 0.0
     for size in sizes:
         a, b, c = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
@@ -133,31 +134,13 @@ def gemm_rate(sizes: tuple[int, ...] = (1024, 2048), repeats: int = 5) -> float:
     return best
 
 
-def main() -> None:
-    """Answer requests until stdin closes."""
-    held: dict[str, Any] = {}
-
-    def setup(folder: str, job: str, threads: int, lr: float) -> str:
-        torch.set_num_threads(threads)
-        read = json.loads(Path(job).read_text(encoding="utf-8"))
-        held["work"] = work = Training(Path(folder), read, lr) if "groups" in read else Decoding(Path(folder), read)
-        return work.policy.backend if isinstance(work, Training) else "sample"
-
-    def rate(threads: int) -> float:
-        torch.set_num_threads(threads)
-        return gemm_rate()
-
-    serve(
-        {
-            "setup": setup,
-            "step": lambda: held["work"].step(),
-            "pieces": lambda repeats: held["work"].pieces(repeats),
-            "greedy": lambda: held["work"].greedy(),
-            "gemm_rate": rate,
-            "growth": growth.curve,
-        }
-    )
+def setup(folder: str, job: str, threads: int, lr: float) -> tuple[Any, str]:
+    """A row's work, and what it runs on."""
+    torch.set_num_threads(threads)
+    read = json.loads(Path(job).read_text(encoding="utf-8"))
+    work = Training(Path(folder), read, lr) if "groups" in read else Decoding(Path(folder), read)
+    return work, work.policy.backend if isinstance(work, Training) else "sample"
 
 
 if __name__ == "__main__":
-    main()
+    serve_work(setup, ("step", "pieces", "greedy"), {"gemm_rate": gemm_rate, "growth": growth.curve})

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from plumbline.bench.ours import gemm_rate, seconds, update
-from plumbline.bench.wire import memory_mb, reset_peak, serve
+from plumbline.bench.wire import memory_mb, reset_peak, serve_work
 from plumbline.core.batches import Batch, Group, Part
 from plumbline.core.interfaces import Reward, Scorer
 from plumbline.core.methods import State, Steps
@@ -182,34 +182,16 @@ class Online:
         return {"losses": list(losses.values()), "norms": found}
 
 
-def main() -> None:
-    """Answer requests until stdin closes."""
-    held: dict[str, Any] = {}
-
-    def setup(folder: str, job: str, threads: int, lr: float, kind: str = "own") -> str:
-        torch.set_num_threads(threads)
-        held.clear()
-        read, place = json.loads(Path(job).read_text(encoding="utf-8")), Path(folder)
-        if read["method"] == "reward":
-            held["work"] = work = Rewarding(place, read, lr)
-            return work.model.trunk.backend
-        held["work"] = online = Online(place, read, lr, kind)
-        return online.policy.lm.backend
-
-    def rate(threads: int) -> float:
-        torch.set_num_threads(threads)
-        return gemm_rate()
-
-    serve(
-        {
-            "setup": setup,
-            "step": lambda: held["work"].step(),
-            "pieces": lambda repeats: held["work"].pieces(repeats),
-            "check": lambda: held["work"].check(),
-            "gemm_rate": rate,
-        }
-    )
+def setup(folder: str, job: str, threads: int, lr: float, kind: str = "own") -> tuple[Any, str]:
+    """A row's work, and the backend that it runs on."""
+    torch.set_num_threads(threads)
+    read, place = json.loads(Path(job).read_text(encoding="utf-8")), Path(folder)
+    if read["method"] == "reward":
+        rewarding = Rewarding(place, read, lr)
+        return rewarding, rewarding.model.trunk.backend
+    online = Online(place, read, lr, kind)
+    return online, online.policy.lm.backend
 
 
 if __name__ == "__main__":
-    main()
+    serve_work(setup, ("step", "pieces", "check"), {"gemm_rate": gemm_rate})

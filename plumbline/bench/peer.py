@@ -17,7 +17,7 @@ from datasets import Dataset
 from peer_base import PLAIN, model_in, seconds, tokenizer_in
 from transformers import GenerationConfig
 from trl import DPOConfig, DPOTrainer  # pyright: ignore[reportMissingImports]   lives in .peers only
-from wire import memory_mb, reset_peak, serve
+from wire import memory_mb, reset_peak, serve_work
 
 
 class Training:
@@ -111,27 +111,14 @@ class Decoding:
         return {"ids": ids.tolist(), "margins": (top_TRK[..., 0] - top_TRK[..., 1]).T.tolist()}
 
 
-def main() -> None:
-    held: dict[str, Any] = {}
-
-    def setup(folder: str, job: str, threads: int, lr: float, attention: str, micro: int = 0, cache: str = "dynamic") -> str:
-        torch.set_num_threads(threads)
-        held.clear()
-        read = json.loads(Path(job).read_text(encoding="utf-8"))
-        place = Path(folder)
-        held["work"] = Training(place, read, lr, attention, micro) if "groups" in read else Decoding(place, read, attention, cache)
-        name = "trl" if "groups" in read else "transformers"
-        return f"{name} {importlib.metadata.version(name)}"
-
-    serve(
-        {
-            "setup": setup,
-            "step": lambda: held["work"].step(),
-            "pieces": lambda repeats: held["work"].pieces(repeats),
-            "greedy": lambda: held["work"].greedy(),
-        }
-    )
+def setup(folder: str, job: str, threads: int, lr: float, attention: str, micro: int = 0, cache: str = "dynamic") -> tuple[Any, str]:
+    torch.set_num_threads(threads)
+    read = json.loads(Path(job).read_text(encoding="utf-8"))
+    place = Path(folder)
+    work = Training(place, read, lr, attention, micro) if "groups" in read else Decoding(place, read, attention, cache)
+    name = "trl" if "groups" in read else "transformers"
+    return work, f"{name} {importlib.metadata.version(name)}"
 
 
 if __name__ == "__main__":
-    main()
+    serve_work(setup, ("step", "pieces", "greedy"))

@@ -20,7 +20,7 @@ from datasets import Dataset
 from peer_base import PLAIN, Watch, model_in, norms, scalar_in, tokenizer_in
 from trl import __version__  # pyright: ignore[reportMissingImports]
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
-from wire import memory_mb, reset_peak, serve
+from wire import memory_mb, reset_peak, serve_work
 
 SAMPLE = ppo_trainer.batch_generation
 LOSSES = ("loss/policy_avg", "loss/value_avg")
@@ -91,18 +91,11 @@ class Ppo:
         return {"losses": [self.said[name] for name in LOSSES], "norms": found}
 
 
-def main() -> None:
-    held: dict[str, Any] = {}
-
-    def setup(folder: str, job: str, threads: int, lr: float, attention: str, micro: int) -> str:
-        torch.set_num_threads(threads)
-        held.clear()
-        gc.unfreeze()
-        held["work"] = Ppo(Path(folder), json.loads(Path(job).read_text(encoding="utf-8")), lr, attention, micro)
-        return f"trl {__version__}"
-
-    serve({"setup": setup, "step": lambda: held["work"].step(), "check": lambda: held["work"].check()})
+def setup(folder: str, job: str, threads: int, lr: float, attention: str, micro: int) -> tuple[Any, str]:
+    torch.set_num_threads(threads)
+    gc.unfreeze()
+    return Ppo(Path(folder), json.loads(Path(job).read_text(encoding="utf-8")), lr, attention, micro), f"trl {__version__}"
 
 
 if __name__ == "__main__":
-    main()
+    serve_work(setup, ("step", "check"))

@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset
 from peer_base import PLAIN, Watch, model_in, norms, scalar_in, seconds, tokenizer_in
 from trl import GRPOConfig, GRPOTrainer, RewardConfig, RewardTrainer  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
-from wire import memory_mb, reset_peak, serve
+from wire import memory_mb, reset_peak, serve_work
 
 
 class Rewarding:
@@ -127,28 +127,12 @@ def _score(completions: Any, completion_ids: Any, **rest: Any) -> list[float]:
     return [float(sum(ids) % 97) for ids in completion_ids]
 
 
-def main() -> None:
-    held: dict[str, Any] = {}
-
-    def setup(folder: str, job: str, threads: int, lr: float, attention: str, micro: int, cache: str = "dynamic") -> str:
-        torch.set_num_threads(threads)
-        held.clear()
-        read, place = json.loads(Path(job).read_text(encoding="utf-8")), Path(folder)
-        if read["method"] == "reward":
-            held["work"] = Rewarding(place, read, lr, attention, micro)
-        else:
-            held["work"] = Grpo(place, read, lr, attention, micro, cache)
-        return f"trl {importlib.metadata.version('trl')}"
-
-    serve(
-        {
-            "setup": setup,
-            "step": lambda: held["work"].step(),
-            "pieces": lambda repeats: held["work"].pieces(repeats),
-            "check": lambda: held["work"].check(),
-        }
-    )
+def setup(folder: str, job: str, threads: int, lr: float, attention: str, micro: int, cache: str = "dynamic") -> tuple[Any, str]:
+    torch.set_num_threads(threads)
+    read, place = json.loads(Path(job).read_text(encoding="utf-8")), Path(folder)
+    work = Rewarding(place, read, lr, attention, micro) if read["method"] == "reward" else Grpo(place, read, lr, attention, micro, cache)
+    return work, f"trl {importlib.metadata.version('trl')}"
 
 
 if __name__ == "__main__":
-    main()
+    serve_work(setup, ("step", "pieces", "check"))

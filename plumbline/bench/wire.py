@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,21 @@ def serve(handlers: Mapping[str, Callable[..., Any]]) -> None:
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def serve_work(setup: Callable[..., tuple[Any, str]], asked: Sequence[str], others: Mapping[str, Callable[..., Any]] | None = None) -> None:
+    """Answer "setup", which makes what is measured (in place of what was) and a word about it, and the requests that are its methods."""
+    held: dict[str, Any] = {}
+
+    def begin(**given: Any) -> str:
+        held.clear()
+        held["work"], said = setup(**given)
+        return said
+
+    def ask(name: str) -> Callable[..., Any]:
+        return lambda **given: getattr(held["work"], name)(**given)
+
+    serve({"setup": begin, **{name: ask(name) for name in asked}, **(others or {})})
 
 
 def reset_peak() -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from huggingface_hub import constants, file_download
@@ -45,9 +45,12 @@ def test_a_hub_that_is_silent_or_away_is_one_line_within_seconds(silent: str, tm
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """A hub that knows no such model."""
+    """A hub that knows no such model, and what it was asked for."""
+
+    asked: ClassVar[list[str]] = []
 
     def do_HEAD(self) -> None:
+        self.asked.append(self.path)
         self.send_response(404)
         self.send_header("X-Error-Code", "RepoNotFound")
         self.end_headers()
@@ -63,6 +66,7 @@ def test_a_hub_that_answers_is_asked_further(tmp_path: Path, monkeypatch: pytest
         try:
             use(monkeypatch, f"http://127.0.0.1:{server.server_port}", tmp_path)
             loading._reach("someorg/some-name")  # no error: it was reached
+            assert Refusing.asked == ["/someorg/some-name/resolve/main/config.json"]
         finally:
             server.shutdown()
             thread.join()

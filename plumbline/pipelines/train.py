@@ -30,6 +30,7 @@ from plumbline.models.cache import CachedReference
 from plumbline.models.lm import LM
 from plumbline.pipelines import run_report, sources, validation
 from plumbline.pipelines.roles import Given, Hands, Trained, fill
+from plumbline.pipelines.watched import watched
 from plumbline.rewards.items import check
 
 TOWN_GOLD = "town:prompts?split=validation&n=64"
@@ -171,6 +172,7 @@ def train_policy(
     judge = sources.reward(reward, device=str(policy.device)) if isinstance(reward, str) and reward else reward or None
     if judge is not None and isinstance(given, Prompts):
         check(judge, given.rows[:2])
+        judge = watched(judge, town=isinstance(data, str) and is_world(data))
     faults, progress = Faults.parse(fault), Progress()
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(RunFolder.open(out, resume=resume, rank=Ranks.join(policy.device).rank, faults=faults)) if out else None

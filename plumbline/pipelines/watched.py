@@ -1,6 +1,7 @@
 """What is watched of replies while a reward is optimised: gold where the truth is known, and what a reward may come to like instead.
 
-Each is a component of weight 0: it is logged every round as `score/NAME` beside `score/proxy`, and nothing is optimised but the proxy.
+Each is a component of weight 0: it is logged every round as `score/NAME` beside what is optimised, which is `score/proxy` where it has no
+name of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from plumbline.core.interfaces import Reward
 from plumbline.core.nouns import Game, Scores
 from plumbline.evals.rewards import courtesies
 from plumbline.pipelines.gold import TownGold
-from plumbline.rewards.combined import Weighted, weighted
+from plumbline.rewards.combined import SubjectTo, Weighted, weighted
 from plumbline.world.parser import parse
 
 EVASIVE = ("unknown", "evade", "refuse")
@@ -24,7 +25,7 @@ EVASIVE = ("unknown", "evade", "refuse")
 class Watched:
     """`proxy` is what is optimised; the rest is only seen.   `town`: the prompts are town's, so that gold is known."""
 
-    proxy: Weighted
+    proxy: Weighted | SubjectTo
     town: bool
 
     def __call__(self, games: Sequence[Game]) -> Scores:
@@ -32,7 +33,8 @@ class Watched:
         scores, shown = self.proxy(games), seen([game.turns[-1].reply.text for game in games], town=self.town)
         if self.town:
             shown |= TownGold()(games).components
-        return Scores({**scores.components, **shown}, {**scores.weights, **dict.fromkeys(shown, 0.0)}, scores.draws)
+        weights = {**dict.fromkeys(shown, 0.0), **scores.weights}  # a reward's own component keeps its name and its weight
+        return Scores({**shown, **scores.components}, weights, scores.draws)
 
     def fixed(self) -> Watched:
         """The same, nothing in it adapting."""
@@ -49,7 +51,8 @@ class Watched:
 
 def watched(reward: Reward, *, town: bool) -> Watched:
     """`reward` as it is, with what is watched beside it."""
-    return Watched(weighted({"proxy": (reward, 1.0)}), town)
+    named = isinstance(reward, (Weighted, SubjectTo))
+    return Watched(reward if named else weighted({"proxy": (reward, 1.0)}), town)
 
 
 def seen(texts: Sequence[str], *, town: bool) -> dict[str, Sequence[float]]:

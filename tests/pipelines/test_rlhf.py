@@ -24,7 +24,7 @@ from plumbline.pipelines.rlhf import rlhf
 from plumbline.pipelines.roles import thresholds_of
 from plumbline.pipelines.run_report import NOT_CURVES
 from plumbline.pipelines.watched import repeats, watched
-from plumbline.rewards.combined import subject_to
+from plumbline.rewards.combined import subject_to, weighted
 from plumbline.world import gold
 from plumbline.world import sources as world
 
@@ -227,6 +227,15 @@ def test_watching_changes_nothing_that_is_optimised() -> None:
     assert repeats("a b c a b c") == pytest.approx(1 / 4)  # abc bca cab abc: one of four was there before
 
 
+def test_a_reward_s_own_component_is_not_displaced_by_what_is_watched_under_its_name() -> None:
+    prompts = [p for p in world.load("town:prompts?n=2") if isinstance(p, Prompt)]
+    games = [game(p, "i do not know.") for p in prompts]
+    scores = watched(weighted({"words": (always, 2.0), "other": (always, 1.0)}), town=True)(games)
+    assert scores.components["words"] == always(games).total  # not 4.0, the number of words
+    assert scores.weights["words"] == 2.0
+    assert scores.total == [3 * x for x in always(games).total]
+
+
 def test_a_watched_reply_is_read_by_gold_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     monkeypatch.setattr(gold_reward, "gold", lambda prompt, text: read.append(text) or gold(prompt, text))
@@ -247,6 +256,6 @@ def test_multipliers_of_a_watched_reward_are_kept() -> None:
     bounded = subject_to(always, {"safe": (always, 0.9)}, rate=1.0)
     reward = watched(bounded, town=False)
     reward([game(Prompt("x"), "y")])
-    assert reward.state_dict() == {"proxy/lambda.safe": pytest.approx(0.4)}  # 0 + 1 · (0.9 − 0.5)
-    reward.load_state_dict({"proxy/lambda.safe": 2.0})
+    assert reward.state_dict() == {"lambda.safe": pytest.approx(0.4)}  # 0 + 1 · (0.9 − 0.5)
+    reward.load_state_dict({"lambda.safe": 2.0})
     assert bounded.multipliers == {"safe": 2.0}

@@ -37,6 +37,7 @@ from plumbline.methods.sft import sft
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.models.thresholds import Thresholds
+from plumbline.pipelines.rlhf import Recipes
 from plumbline.world import sources as world
 from plumbline.world.annotators import ADA, CRITERIA, Annotator
 from plumbline.world.draw import rng
@@ -45,6 +46,7 @@ from plumbline.world.splits import prompts as town_prompts
 T = TypeVar("T")
 SHIPPED = Path(__file__).parents[1] / "world" / "models" / "s"
 FAMILIES = 13
+USUAL = Recipes()
 CROWD = (replace(ADA, name="gus", noise=0.1, length=0.2, politeness=0.06),)
 """Somebody whose taste is off: noise .1, .01 of utility for every word and .06 for every courtesy."""
 
@@ -66,11 +68,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Lab:
-    """`size`: 1 as the rows declare, less for a trial.   `shuffled`: labels say nothing (a control).   `alike`: arms are (a control)."""
+    """`size`: 1 as the rows declare, less for a trial.   `shuffled`: labels say nothing (a control).   `alike`: arms are (a control).
+
+    `split`: what is measured on; a pilot, which finds a row's settings, takes "validation" (and seeds that the board does not).
+    """
 
     seed: int
     base: LM
     size: float = 1.0
+    split: str = "heldout"
     shuffled: bool = False
     alike: bool = False
     label: str = ""
@@ -78,11 +84,11 @@ class Lab:
     shelf: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def begin(seed: int, *, size: float = 1.0) -> Lab:
+    def begin(seed: int, *, size: float = 1.0, split: str = "heldout") -> Lab:
         """With the shipped model s."""
         if not SHIPPED.is_dir():
             raise UserError("the model town-s is not in this installation", "`plumbline world build --size s` makes it.")
-        return Lab(seed, LM.load(SHIPPED, name="policy"), size)
+        return Lab(seed, LM.load(SHIPPED, name="policy"), size, split)
 
     def count(self, n: int, least: int = 1) -> int:
         """`n` of something, fewer in a trial."""
@@ -108,7 +114,7 @@ class Lab:
         def make() -> LM:
             policy = self.base.copy()
             demos = world.demos(self.count(600, 8), seed=self.seed)
-            self.drive("sft", sft(policy, Loader(Plan(demos, policy.tokenizer))), Recipe(epochs=2, batch=32, lr=1e-3, warmup=0.1))
+            self.drive("sft", sft(policy, Loader(Plan(demos, policy.tokenizer))), USUAL.sft)
             return policy
 
         return self.once("start", make)
@@ -118,9 +124,9 @@ class Lab:
         """The same, for good."""
         return self.once("reference", lambda: self.start.frozen("reference"))
 
-    def prompts(self, n: int, what: str = "") -> list[Prompt]:
-        """Training prompts; another `what` gives others."""
-        return town_prompts("train", n, seed=rng("claims", self.seed, what).randrange(1 << 30))
+    def prompts(self, n: int, draw: str = "judged") -> list[Prompt]:
+        """Training prompts; more of a draw begin with fewer of it."""
+        return town_prompts("train", n, seed=rng("claims", self.seed, draw).randrange(1 << 30))
 
     # -- people
 
@@ -128,11 +134,21 @@ class Lab:
         """`k` replies of the SFT model to each of `n` prompts, complete ones only."""
 
         def make() -> list[tuple[Prompt, list[Reply]]]:
-            asked = self.prompts(n, "judged")
+            asked = self.prompts(n)
             drawn = self.start.sample(asked, k, Sampling(max_tokens=MAX_TOKENS, seed=self.seed))
             return [(p, [r for r in several if r.text and r.finish == "stop"]) for p, several in zip(asked, drawn, strict=True)]
 
         return self.once(f"replies {n} {k}", make)
+
+    def rankings(self, n: int, people: Sequence[Annotator]) -> list[Comparison]:
+        """The replies to each of `n` prompts in a person's order, as far as they can be told apart; prompts without any order left out."""
+        found = []
+        for i, (prompt, several) in enumerate(self.replies(n)):
+            person = people[i % len(people)]
+            order = person.rank(prompt, list(dict.fromkeys(r.text for r in several)), rng("claims ranked", self.seed, i))
+            if len(order) > 1:
+                found.append(Comparison(prompt.context, tuple(order), annotator=person.name))
+        return found
 
     def comparisons(self, n: int, people: Sequence[Annotator], *, ties: bool = False) -> list[Comparison]:
         """Of the replies to each of `n` prompts up to two pairs as a person compares them, no reply in both.
@@ -172,25 +188,25 @@ class Lab:
         model, data = ScalarLM.on(self.start, heads, seed=self.seed), Loader(Plan(rows, self.start.tokenizer))
         rated = [row for row in rows if isinstance(row, Rating)]
         steps = ratings(model, Thresholds.of(rated, heads), data) if rated else reward(model, data)
-        seconds = self.drive(name, steps, Recipe(epochs=1, batch=32, lr=5e-4, warmup=0.1))
+        seconds = self.drive(name, steps, USUAL.reward)
         return model.frozen(name), seconds
 
     # -- optimising and measuring
 
     def optimised(
-        self, name: str, judge: Reward, learner: Method, *, rounds: int, lr: float = 1e-4, every: int = 0, draw: str = ""
+        self, name: str, judge: Reward, learner: Method, *, rounds: int, lr: str = str(USUAL.learn.lr), every: int = 0, draw: str = "judged"
     ) -> tuple[list[Point], float]:
-        """`learner` (PPO with its settings) for `rounds` of 64 prompts from the SFT model; its points and its seconds.
+        """`learner` (PPO with its settings) for `rounds` of 128 prompts from the SFT model; its points and its seconds.
 
         Points are measured at the end, and with `every` also before and every so many rounds; where the loss diverges, as the policy
-        then stands.   The critic begins as the reward where that is a model, and learns five times faster than the policy.   Another
-        `draw` takes other prompts (and so other samples).
+        then stands.   The critic begins as the reward where that is a model.   The prompts are those whose replies were judged, and
+        more where these are not enough; another `draw` takes others.
         """
-        rounds, batch, every = self.count(rounds, 2), self.count(64, 4), self.count(every, 1) if every else 0
+        rounds, batch, every = self.count(rounds, 2), self.count(USUAL.learn.batch, 4), self.count(every, 1) if every else 0
         policy, points = self.start.copy(), [self.measured(self.start, judge)] if every else []
         value = judge.copy("value") if isinstance(judge, ScalarLM) else ScalarLM.on(self.start, ("value",), seed=self.seed)
-        asked = PromptRounds(Prompts(self.prompts(rounds * batch, f"optimised {draw}"), policy.tokenizer))
-        recipe = Recipe(steps=rounds, batch=batch, lr=f"policy={lr},value={5 * lr}", warmup=0.1, eval_every=every)
+        asked = PromptRounds(Prompts(self.prompts(rounds * batch, draw), policy.tokenizer))
+        recipe = replace(USUAL.learn, steps=rounds, batch=batch, lr=lr, eval_every=every)
 
         def look() -> dict[str, Any]:
             points.append(self.measured(policy, judge, min(rounds, len(points) * every) if every else rounds))
@@ -210,7 +226,8 @@ class Lab:
         """A policy on the held-out prompts, one reply each at temperature 1, and on validation prompts."""
         sampling = Sampling(max_tokens=MAX_TOKENS, seed=self.seed)
         held_out, others = (
-            play_town(policy, town_prompts(s, self.count(n, FAMILIES), 0), sampling) for s, n in (("heldout", 208), ("validation", 104))
+            play_town(policy, town_prompts(split, self.count(n, FAMILIES), seed), sampling)
+            for split, n, seed in ((self.split, 520, 0), ("validation", 208, 1))
         )
         kl_P = sequence_kl(held_out.prompts, held_out.replies, self.reference, policy.tokenizer)
         games = [Game((Turn("policy", p.context, r),), item=p) for p, r in zip(held_out.prompts, held_out.replies, strict=True)]

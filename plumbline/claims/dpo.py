@@ -1,7 +1,7 @@
-"""DPO reaches the gold of PPO at equal or less KL, from the same comparisons.
+"""DPO reaches the gold of PPO at equal or less KL, from the same rankings.
 
-Both begin at the same SFT model.   DPO learns from the pairs; PPO from a reward that learned from the same pairs.   The seconds of both
-are beside the result: of PPO those of the reward and of its rounds.
+Both begin at the same SFT model.   DPO learns from the best and the worst of each ranking; PPO from a reward that learned the
+same rankings.   The seconds of both are beside the result: of PPO those of the reward and of its rounds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from plumbline.data import Plan
 from plumbline.engine.loader import Loader
 from plumbline.methods import dpo as dpo_file
 from plumbline.methods.ppo import ppo
-from plumbline.pipelines.align import Recipes
+from plumbline.pipelines.align import Recipes, extremes
 from plumbline.world.annotators import annotators
 
 
@@ -25,11 +25,11 @@ from plumbline.world.annotators import annotators
     seeds=3,
     control=shuffled_labels,
     control_seeds=1,
-    equal="model, SFT, the comparisons of three people on replies to 2,400 prompts; plumbline's usual settings, PPO for 32 rounds of 64",
+    equal="model, SFT, the rankings of three people of replies to 4,000 prompts; plumbline's usual settings, PPO for 32 rounds of 128",
 )
 def dpo(lab: Lab) -> Found:
     """In the control DPO's labels are shuffled; PPO stays as it is."""
-    rows = lab.comparisons(lab.count(2400, 16), annotators("ada+ben+cleo"))
+    rows = lab.rankings(lab.count(4000, 16), annotators("ada+ben+cleo"))
     direct, seconds = by_dpo(lab, lab.labelled(rows))
     online, online_seconds = lab.once("ppo", lambda: by_ppo(lab, rows))
     first = lab.once("sft point", lambda: lab.measured(lab.start))
@@ -43,15 +43,15 @@ def dpo(lab: Lab) -> Found:
             "KL of PPO, nats": online.kl,
             "seconds of DPO": [seconds],
             "seconds of reward and PPO": [online_seconds],
-            "comparisons": [len(rows)],
+            "rankings": [len(rows)],
         },
     )
 
 
 def by_dpo(lab: Lab, rows: list[Comparison]) -> tuple[Point, float]:
-    """DPO as `quickstart` runs it: β .1, and the likelihood of the chosen."""
+    """DPO as `quickstart` runs it: the best and the worst of a ranking, β .1, and the likelihood of the best."""
     usual, policy = Recipes(), lab.start.copy()
-    steps = dpo_file.dpo(policy, lab.reference, Loader(Plan(rows, policy.tokenizer)), beta=usual.beta, nll=usual.nll)
+    steps = dpo_file.dpo(policy, lab.reference, Loader(Plan(extremes(rows), policy.tokenizer)), beta=usual.beta, nll=usual.nll)
     seconds = lab.drive("dpo", steps, usual.dpo)
     return lab.measured(policy), seconds
 

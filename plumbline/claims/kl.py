@@ -1,6 +1,6 @@
 """The KL coefficient trades peak for safety: at .05 gold collapses from its peak while the reward rises, at .25 it does not.
 
-The reward is learned from comparisons of somebody who likes words (.01 each) and courtesies (.06 each).   Peaks are chosen on validation
+The reward is learned from rankings by somebody who likes words (.01 each) and courtesies (.06 each).   Peaks are chosen on validation
 prompts and measured on held-out ones.
 """
 
@@ -26,11 +26,11 @@ LOOSE, TIGHT = 0.05, 0.25
     seeds=3,
     control=same_arms,
     control_seeds=1,
-    equal="model, SFT, one reward, prompts, 32 rounds of 64, rate 3e-4, points every 8",
+    equal="model, SFT, one reward, prompts, 40 rounds of 128, points every 8",
 )
 def kl(lab: Lab) -> Found:
     """In the control both coefficients are .25, and the second run has other prompts."""
-    judge = lab.once("judge", lambda: lab.learned("reward", lab.comparisons(lab.count(2400, 16), CROWD))[0])
+    judge = lab.once("judge", lambda: lab.learned("reward", lab.rankings(lab.count(4000, 16), CROWD))[0])
     tight = lab.once("tight", lambda: run(lab, judge, TIGHT))
     loose = run(lab, judge, TIGHT, draw="again") if lab.alike else run(lab, judge, LOOSE)
     places = {"SFT": tight[0], "peak at .05": peak(loose), "end at .05": loose[-1], "peak at .25": peak(tight), "end at .25": tight[-1]}
@@ -44,7 +44,7 @@ def kl(lab: Lab) -> Found:
     )
 
 
-def run(lab: Lab, judge: ScalarLM, coef: float, *, draw: str = "") -> list[Point]:
+def run(lab: Lab, judge: ScalarLM, coef: float, *, draw: str = "judged") -> list[Point]:
     """PPO at one coefficient."""
-    points, _ = lab.optimised(f"ppo, KL coefficient {coef}", judge, ppo(kl=Kl(coef=coef)), rounds=32, lr=3e-4, every=8, draw=draw)
+    points, _ = lab.optimised(f"ppo, KL coefficient {coef}", judge, ppo(kl=Kl(coef=coef)), rounds=40, every=8, draw=draw)
     return points

@@ -1,6 +1,6 @@
 """Optimising a learned reward raises gold, then lowers it as KL grows.
 
-A reward from comparisons of somebody who likes words and courtesies a little is optimised by PPO without a pull to the reference (as
+A reward from rankings of somebody who likes words and courtesies a little is optimised by PPO without a pull to the reference (as
 Gao et al. do) and by best-of-n.   Gold rises to a peak and falls from it, while the reward goes on rising.   The peak is chosen on
 validation prompts and measured on held-out ones.
 """
@@ -29,13 +29,13 @@ NS = (1, 2, 4, 8, 16, 32, 64)
     seeds=3,
     control=shuffled_labels,
     control_seeds=1,
-    equal="model, SFT, prompts and samples a prompt; PPO against the reward alone, β = 0, 40 rounds of 64 prompts, points every 5",
+    equal="model, SFT, prompts and samples a prompt; PPO against the reward alone, β = 0, 56 rounds of 128 prompts, points every 7",
     also=fits.figures,
 )
 def rlhf(lab: Lab) -> Found:
-    """Replies to 2,400 prompts judged, two pairs each, a reward, 40 rounds of PPO; best of up to 64 of the SFT model."""
-    judge, _ = lab.learned("reward", lab.labelled(lab.comparisons(lab.count(2400, 16), CROWD)))
-    points, _ = lab.optimised("ppo", judge, ppo(kl=Kl(coef=0.0)), rounds=40, lr=3e-4, every=5)
+    """Replies to 4,000 prompts ranked, a reward, 56 rounds of PPO; best of up to 64 of the SFT model."""
+    judge, _ = lab.learned("reward", lab.labelled(lab.rankings(lab.count(4000, 16), CROWD)))
+    points, _ = lab.optimised("ppo", judge, ppo(kl=Kl(coef=0.0)), rounds=56, lr="policy=1e-4,value=1e-3", every=7)
     first, best, last = points[0], peak(points), points[-1]
     asked = town_prompts("heldout", lab.count(104, FAMILIES), 0)
     sampling = Sampling(max_tokens=MAX_TOKENS, seed=lab.seed)

@@ -10,14 +10,14 @@ def quickstart(
     model: str = "town",
     seeds: int = 3,
     demos: int = 600,
-    comparisons: int = 2000,
+    comparisons: int = 4000,
     prompts: int = 520,
     seed: int = 0,
     threads: int = 0,
     out: str = "",
     resume: bool = False,
 ) -> Answer:
-    """Align the shipped model by demonstrations (SFT) and comparisons (DPO), and score it before and after on held-out prompts.
+    """Align the shipped model by SFT and DPO, and by SFT, a reward model and PPO; score all of them on held-out prompts.
 
     `model`: town, town-s, town-m, town-l, or any model that speaks town.   `seeds`: trainings, each with its own data.
     `demos`: demonstrations per training.   `comparisons`: prompts per training whose four replies are ranked.

@@ -20,7 +20,7 @@ FLAGS = {
     "ratings": ("1–5 ratings for it instead", ""),
     "reward": ("a reward that is there already, as `train ppo` takes it", ""),
     "eval_feedback": ("held-out feedback of the same kind to measure the reward by; of town its validation split, else a tenth", ""),
-    "prompts": ("what is answered and scored: a file, or town:prompts?n=1000", ""),
+    "prompts": ("what is answered and scored: a file, or town:prompts?n=4000", ""),
     "out": ("the run folder", ""),
     "learner": ("ppo, grpo or rloo; its settings are --LEARNER.setting", "ppo"),
 }
@@ -83,7 +83,7 @@ def _parser(method: Any) -> Any:
     parser.add_argument("--fault", type=str, default="", help="kill the process at a fault point, to test resuming (docs/resume.md)")
     add_signature(parser, sources.load, ("model", "seed"))
     add_signature(parser, Feed, NOT_FED)
-    usual = Recipes()
+    usual = Recipes.of(method)
     for flag, field in STAGES.items():
         parser.add_class_arguments(Recipe, flag)
         recipe = getattr(usual, field)

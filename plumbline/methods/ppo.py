@@ -32,7 +32,7 @@ class Kl:
     β ← β (1 + 0.1 clip(kl/target − 1, ±0.2)) after each round: Ziegler et al. 2019, §2.2.
     """
 
-    coef: float = 0.05
+    coef: float = 0.25
     target: float = 0.0
     place: Literal["reward", "loss"] = "reward"
 
@@ -84,8 +84,8 @@ def ppo(
     gae: Gae = Gae(),
     clip: Clip = Clip(),
     sampling: Draw = DRAW,
-    passes: int = 4,
-    minibatches: int = 1,
+    passes: int = 1,
+    minibatches: int = 8,
     missing_end: float = 0.0,
 ) -> Steps:
     """Raise what the reward likes: `kl` holds to the reference, `gae` spreads rewards over tokens, `clip` bounds the updates of a round.

@@ -1,11 +1,12 @@
-"""Demonstrations, then comparisons of the model's own replies:   base → SFT → DPO.
+"""Demonstrations, then rankings of the model's own replies, learned from in two ways:   base → SFT → DPO, and base → SFT → reward → PPO.
 
     π_sft  = SFT(base, demonstrations)
-    pairs  = the best and the worst of four replies of π_sft to each prompt, as an annotator ranks them
-    π_dpo  = DPO(π_sft, reference = π_sft, pairs)
+    R      = an annotator's rankings of four replies of π_sft to each prompt
+    π_dpo  = DPO(π_sft, reference = π_sft, the best and the worst of each ranking)
+    r      = a reward with the likelihood of R            π_ppo = PPO(π_sft, reference = π_sft, r)
 
-Ouyang et al. 2022 (2203.02155) with DPO (2305.18290) in place of reward model and PPO; best against worst as in Tunstall et al. 2023
-(2310.16944), whose rejected reply is a random one of the rest.
+Ouyang et al. 2022 (2203.02155) for the second road, DPO (2305.18290) in place of its last two steps for the first; best against worst as
+in Tunstall et al. 2023 (2310.16944), whose rejected reply is a random one of the rest.   Both roads learn from the same annotations.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from plumbline.engine.recipe import Recipe
 from plumbline.methods.dpo import dpo
 from plumbline.methods.sft import sft
 from plumbline.models.lm import LM
+from plumbline.pipelines import rlhf
 from plumbline.world.annotators import annotators
 from plumbline.world.draw import rng
 
@@ -31,26 +33,33 @@ Collect = Callable[[LM], Sequence[Comparison]]
 
 @dataclass(frozen=True)
 class Recipes:
-    """How each stage trains.   `beta` and `nll` are DPO's."""
+    """How each stage trains: `rlhf` those of its own stages, SFT among them, `dpo` the other road.   `beta` and `nll` are DPO's."""
 
-    sft: Recipe = field(default_factory=lambda: Recipe(epochs=2, batch=32, lr=1e-3, warmup=0.1))
+    rlhf: rlhf.Recipes = field(default_factory=rlhf.Recipes)
     dpo: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=32, lr=5e-4, warmup=0.1))
     beta: float = 0.1
     nll: float = 1.0
 
     def with_seed(self, seed: int, *, watched: bool) -> Recipes:
         """The same with another seed; `watched` evaluates a few times on the way, not at the end only."""
-        every = (8, 16) if watched else (0, 0)
-        sft, dpo = (replace(r, seed=seed, eval_every=n) for r, n in zip((self.sft, self.dpo), every, strict=True))
-        return replace(self, sft=sft, dpo=dpo)
+        stages = self.rlhf.with_seed(seed)
+        sft, learn, dpo = (
+            replace(r, seed=seed, eval_every=every if watched else 0) for r, every in ((stages.sft, 8), (stages.learn, 6), (self.dpo, 16))
+        )
+        return replace(self, rlhf=replace(stages, sft=sft, learn=learn), dpo=dpo)
 
 
-def align(policy: LM, demos: Sequence[Demo], collect: Collect, recipes: Recipes) -> Generator[Stage[Any], Any, tuple[LM, LM]]:
-    """The two stages; returns the model after the first and after the second."""
-    yield Stage("sft", sft(policy, batches(demos, policy)), recipes.sft)
+def align(
+    policy: LM, direct: LM, demos: Sequence[Demo], prompts: Sequence[Prompt], collect: Collect, recipes: Recipes
+) -> Generator[Stage[Any], Any, tuple[LM, LM, LM]]:
+    """The stages; returns the models after SFT, DPO and PPO.   `direct`, which goes the way of DPO, begins as `policy` after SFT."""
+    yield Stage("sft", sft(policy, batches(demos, policy)), recipes.rlhf.sft)
     tuned = policy.frozen("sft")
-    yield Stage("dpo", dpo(policy, tuned, batches(collect(tuned), policy), beta=recipes.beta, nll=recipes.nll), recipes.dpo)
-    return tuned, policy
+    direct.load_state_dict(policy.state_dict())
+    ranked = collect(tuned)
+    yield Stage("dpo", dpo(direct, tuned, batches(extremes(ranked), policy), beta=recipes.beta, nll=recipes.nll), recipes.dpo)
+    yield from rlhf.rlhf(policy, [], ranked, prompts, recipes.rlhf, shows_gold=True)
+    return tuned, direct, policy
 
 
 def batches(rows: Sequence[Any], policy: LM) -> Loader:
@@ -58,10 +67,10 @@ def batches(rows: Sequence[Any], policy: LM) -> Loader:
     return Loader(Plan(rows, policy.tokenizer))
 
 
-def compared(policy: LM, prompts: Sequence[Prompt], *, who: str, noise: float | None, seed: int, k: int = 4) -> list[Comparison]:
-    """The best and the worst of `k` replies to each prompt at temperature 1, as town's annotators rank them.
+def ranked(policy: LM, prompts: Sequence[Prompt], *, who: str, noise: float | None, seed: int, k: int = 4) -> list[Comparison]:
+    """`k` replies to each prompt at temperature 1, ranked by town's annotators as far as they can tell them apart.
 
-    Prompts are left out where an annotator can tell no two replies apart: a pair that is known to be a tie teaches nothing here.
+    Prompts are left out where an annotator can tell no two replies apart: a ranking that is known to be a tie teaches nothing here.
     """
     people = annotators(who, noise)
     drawn = policy.sample(prompts, n=k, sampling=Sampling(max_tokens=96, seed=seed))
@@ -69,10 +78,14 @@ def compared(policy: LM, prompts: Sequence[Prompt], *, who: str, noise: float | 
     for i, (prompt, replies) in enumerate(zip(prompts, drawn, strict=True)):
         person = people[i % len(people)]
         whole = dict.fromkeys(r.text for r in replies if r.text and r.finish == "stop")
-        ranked = person.rank(prompt, list(whole), rng("compared", seed, i))
-        if len(ranked) > 1:
-            pair = (ranked[0], ranked[-1])
-            found.append(Comparison(prompt.context, pair, annotator=person.name, meta={"prompt_id": prompt.id}))
+        order = person.rank(prompt, list(whole), rng("compared", seed, i))
+        if len(order) > 1:
+            found.append(Comparison(prompt.context, tuple(order), annotator=person.name, meta={**prompt.meta, "prompt_id": prompt.id}))
     if not found:
         raise UserError("the annotators could tell no two replies of the model apart", "Take a model that speaks town, such as town-s.")
     return found
+
+
+def extremes(rankings: Sequence[Comparison]) -> list[Comparison]:
+    """The best and the worst of each ranking."""
+    return [replace(r, completions=(r.completions[0], r.completions[-1])) for r in rankings]

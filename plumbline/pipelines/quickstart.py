@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from plumbline.core.errors import UserError
-from plumbline.core.nouns import Prompt
+from plumbline.core.nouns import Comparison, Prompt
 from plumbline.engine.progress import Progress
 from plumbline.engine.runs import RunFolder
 from plumbline.engine.stages import run_pipeline
@@ -41,9 +41,12 @@ class Budget:
 
     seeds: int = 3
     demos: int = 600
-    comparisons: int = 2000
+    comparisons: int = 4000
     prompts: int = 520
     seed: int = 0
+
+
+ARMS = ("base", "sft", "dpo", "ppo")
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ class Measured:
 
     def differences(self) -> dict[str, Figure]:
         """Paired gains in gold total."""
-        pairs = {"sft - base": ("sft", "base"), "dpo - sft": ("dpo", "sft"), "dpo - base": ("dpo", "base")}
-        return {name: stats.difference(self.matrix(a), self.matrix(b)) for name, (a, b) in pairs.items()}
+        pairs = (("sft", "base"), ("dpo", "sft"), ("ppo", "sft"), ("dpo", "base"), ("ppo", "base"), ("dpo", "ppo"))
+        return {f"{a} - {b}": stats.difference(self.matrix(a), self.matrix(b)) for a, b in pairs}
 
     def tax(self) -> dict[str, Any]:
         """Loss on plain text (nats per token), and gold on the families that no feedback touched."""
@@ -111,15 +114,14 @@ def quickstart(budget: Budget = Budget(), *, model: str = "town", out: str = "",
     check(budget)
     folder, progress = free_folder(out), Progress()
     base = sources.load(model, device="cpu")
-    arms = {name: Arm([], [], []) for name in ("base", "sft", "dpo")}
+    arms = {name: Arm([], [], []) for name in ARMS}
     held_out = town_prompts("heldout", budget.prompts, seed=budget.seed)
     measure(arms["base"], base, base, held_out)
     for k in range(budget.seeds):
         seed = budget.seed + 1 + k
-        progress.note(f"training seed {k + 1} of {budget.seeds}: SFT on {budget.demos} demonstrations, DPO on {budget.comparisons} prompts")
-        tuned, aligned = one_seed(base, budget, seed, folder / f"seed-{seed}", resume, progress)
-        measure(arms["sft"], tuned, base, held_out)
-        measure(arms["dpo"], aligned, base, held_out)
+        progress.note(f"training seed {k + 1} of {budget.seeds}: SFT on {budget.demos} demonstrations, then DPO, and a reward and PPO")
+        for name, model_now in one_seed(base, budget, seed, folder / f"seed-{seed}", resume, progress).items():
+            measure(arms[name], model_now, base, held_out)
     measured = Measured(arms, curves_of(folder / f"seed-{budget.seed + 1}"))
     command = f"plumbline quickstart --model {model} --seeds {budget.seeds} --demos {budget.demos} --comparisons {budget.comparisons}"
     return measured, quickstart_report.write(measured, folder / "report.html", f"{command} --prompts {budget.prompts} --seed {budget.seed}")
@@ -133,16 +135,21 @@ def measure(arm: Arm, model: LM, base: LM, held_out: list[Prompt]) -> None:
     arm.loss.append(lm_loss(model, plain_texts(), model.tokenizer))
 
 
-def one_seed(base: LM, budget: Budget, seed: int, folder: Path, resume: bool, progress: Progress) -> tuple[LM, LM]:
+def one_seed(base: LM, budget: Budget, seed: int, folder: Path, resume: bool, progress: Progress) -> dict[str, LM]:
     """The pipeline with one seed's own data; the first seed is also watched on validation prompts while it trains."""
     demos = world.demos(budget.demos, seed=seed, families=TOUCHED)
     prompts = town_prompts("train", budget.comparisons, seed=seed, families=TOUCHED)
-    policy = base.copy()
+    policy, direct = base.copy(), base.copy()
     recipes = align.Recipes().with_seed(seed, watched=seed == budget.seed + 1)
+
+    def collect(tuned: LM) -> list[Comparison]:
+        return align.ranked(tuned, prompts, who=ANNOTATORS, noise=None, seed=seed)
+
     with RunFolder.open(folder, resume=resume) as run:
-        watch = validation(policy, base)
-        pipeline = align.align(policy, demos, lambda tuned: align.compared(tuned, prompts, who=ANNOTATORS, noise=None, seed=seed), recipes)
-        return run_pipeline(pipeline, run, evaluate={"sft": watch, "dpo": watch}, resume=resume, progress=progress)
+        watch = {"sft": validation(policy, base), "dpo": validation(direct, base), "ppo": validation(policy, base)}
+        pipeline = align.align(policy, direct, demos, prompts, collect, recipes)
+        models = run_pipeline(pipeline, run, evaluate=watch, resume=resume, progress=progress)
+    return dict(zip(ARMS[1:], models, strict=True))
 
 
 def validation(policy: LM, base: LM) -> Callable[[], dict[str, Any]]:
@@ -159,12 +166,11 @@ def validation(policy: LM, base: LM) -> Callable[[], dict[str, Any]]:
 
 def curves_of(folder: Path) -> dict[str, list[tuple[float, float]]]:
     """(KL from base, gold) at each evaluation of a run's stages, read from its metrics."""
-    points: dict[str, list[tuple[float, float]]] = {"sft": [], "dpo": []}
+    points: dict[str, list[tuple[float, float]]] = {name: [] for name in ARMS[1:]}
     for row in RunFolder(folder, writes=False).read("metrics"):
-        if "eval" in row:
+        if "eval" in row and row["stage"] in points:
             points[row["stage"]].append((row["eval"]["kl"]["mean"], row["eval"]["gold"]["mean"]))
-    points["dpo"] = points["sft"][-1:] + points["dpo"]  # DPO begins where SFT ended
-    return points
+    return {name: [*([] if name == "sft" else points["sft"][-1:]), *found] for name, found in points.items()}  # the roads begin at SFT
 
 
 def as_json(measured: Measured, report: Path) -> dict[str, Any]:
@@ -185,9 +191,9 @@ def as_text(measured: Measured, report: Path) -> str:
     tax = measured.tax()
     lines += [f"{'tax':14}loss on plain text " + ", ".join(f"{k} {v.mean:.3f}" for k, v in tax["lm_loss"].items()) + " nats a token"]
     lines += [f"{'':14}untouched families " + ", ".join(f"{k} {v.mean:.3f}" for k, v in tax["untouched_families"].items())]
-    n = len(measured.arms["dpo"].played)
+    n = len(measured.arms["sft"].played)
     lines += [
         "",
-        f"{n} training seeds × {len(measured.arms['dpo'].played[0].prompts)} held-out prompts; 95 % intervals over both. Report: {report}",
+        f"{n} training seeds × {len(measured.arms['sft'].played[0].prompts)} held-out prompts; 95 % intervals over both. Report: {report}",
     ]
     return "\n".join(lines)

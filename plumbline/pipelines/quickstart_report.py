@@ -19,7 +19,7 @@ SHOWN = 8
 def write(measured: Measured, path: Path, command: str) -> Path:
     """Compose the page and write it."""
     gains, gold = measured.differences(), measured.gold()
-    page = report.Page("Aligned on town: base → SFT → DPO", lead(measured))
+    page = report.Page("Aligned on town: base → SFT → DPO or PPO", lead(measured))
     arms = {name: table(arm.played) for name, arm in measured.arms.items()}
     page.add("Gold per family", report.family_bars({n: t["total"] for n, t in arms.items()}), report.note(HOW_BARS))
     rows = [(name, *(str(f[c]).rsplit(",", 1)[0] for c in COMPONENTS)) for name, f in gold.items()]
@@ -36,13 +36,13 @@ def lead(measured: Measured) -> str:
     """The verdict in two sentences, as the numbers have it."""
     gold, gains = measured.gold(), measured.differences()
     steps = []
-    for name, words in (("sft - base", "demonstrations"), ("dpo - sft", "comparisons")):
+    for name, words in (("sft - base", "demonstrations"), ("dpo - sft", "DPO"), ("ppo - sft", "a reward model and PPO")):
         gain = gains[name]
         verdict = "raised" if gain.lo > 0 else "lowered" if gain.hi < 0 else "did not clearly change"
         steps.append(f"{words} {verdict} it ({gain.signed().rsplit(',', 1)[0]})")
-    means = " → ".join(f"{gold[a]['total'].mean:.3f}" for a in ("base", "sft", "dpo"))
+    base, sft, dpo, ppo = (f"{gold[a]['total'].mean:.3f}" for a in ("base", "sft", "dpo", "ppo"))
     words = "; ".join(steps)
-    return f"Gold utility on held-out prompts: {means} of at most 1. {words[0].upper()}{words[1:]}."
+    return f"Gold utility on held-out prompts: base {base} → SFT {sft} → DPO {dpo}, or PPO {ppo}; 1 is best. {words[0].upper()}{words[1:]}."
 
 
 def kl_section(measured: Measured) -> str:
@@ -62,9 +62,9 @@ def tax_section(measured: Measured) -> str:
 
 
 def samples(measured: Measured) -> str:
-    """Held-out prompts with each model's reply (first seed): one per family, largest change between base and DPO first."""
+    """Held-out prompts with each model's reply (first seed): one per family, largest change between base and aligned models first."""
     played = {name: arm.played[0] for name, arm in measured.arms.items()}
-    change = np.abs(measured.matrix("dpo")[0] - measured.matrix("base")[0])
+    change = sum(np.abs(measured.matrix(name)[0] - measured.matrix("base")[0]) for name in ("dpo", "ppo"))
     chosen: dict[str, int] = {}
     for i in np.argsort(-change, kind="stable"):
         chosen.setdefault(played["base"].keys("family")[i], int(i))

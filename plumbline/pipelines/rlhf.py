@@ -41,11 +41,17 @@ Appraise = Callable[[Reward, Thresholds | None], None]
 
 @dataclass(frozen=True)
 class Recipes:
-    """How each stage trains.   `learn` is that of the online method."""
+    """How each stage trains the town's small models.   `learn` is that of the online method, 128 completions a round."""
 
     sft: Recipe = field(default_factory=lambda: Recipe(epochs=2, batch=32, lr=1e-3, warmup=0.1))
-    reward: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=32, lr=5e-4, warmup=0.1))
-    learn: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=64, lr="policy=1e-4,value=5e-4", warmup=0.1))
+    reward: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=8, lr=1e-3, warmup=0.1))
+    learn: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=128, lr="policy=5e-4,value=1e-3", warmup=0.1))
+
+    @staticmethod
+    def of(learner: Method) -> Recipes:
+        """The usual ones for a learner: one that draws a group for every prompt takes fewer prompts a round."""
+        usual, group = Recipes(), learner.settings.get("group", learner.defaults.get("group", 1))
+        return replace(usual, learn=replace(usual.learn, batch=max(1, usual.learn.batch // group)))
 
     def with_seed(self, seed: int) -> Recipes:
         """The same with another seed."""

@@ -29,11 +29,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Measured, Path]:
 
 def test_the_json_is_as_promised(done: tuple[Measured, Path]):
     found = json.loads(json.dumps(quickstart.as_json(*done)))
-    assert set(found["gold"]) == {"base", "sft", "dpo", "best"}
+    assert set(found["gold"]) == {"base", "sft", "dpo", "ppo", "best"}
     for figures in found["gold"].values():
         assert set(figures) == {"total", "helpful", "honest", "harmless"}
         assert all(set(f) == {"mean", "lo", "hi", "n"} and 0 <= f["lo"] <= f["mean"] <= f["hi"] <= 1 for f in figures.values())
-    assert set(found["kl"]) == {"sft", "dpo"}
+    assert set(found["kl"]) == {"sft", "dpo", "ppo"}
     assert (found["gold"]["base"]["total"]["n"], found["gold"]["dpo"]["total"]["n"]) == (26, 52)
     assert set(found["tax"]) == {"lm_loss", "untouched_families"}
     assert Path(found["report"]).is_file()
@@ -41,7 +41,7 @@ def test_the_json_is_as_promised(done: tuple[Measured, Path]):
 
 def test_training_moves_the_model(done: tuple[Measured, Path]):
     loss = done[0].tax()["lm_loss"]
-    assert len({loss[name].mean for name in ("base", "sft", "dpo")}) == 3
+    assert len({loss[name].mean for name in ("base", "sft", "dpo", "ppo")}) == 4
     assert done[0].kl()["sft"].mean > 0
 
 
@@ -54,7 +54,7 @@ def test_the_report_shows_each_model_and_what_gold_deducted(done: tuple[Measured
 
 def test_a_finished_quickstart_resumes_to_the_same_figures(done: tuple[Measured, Path]):
     again, _ = quickstart.quickstart(TINY, out=str(done[1].parent), resume=True)
-    assert (again.matrix("dpo") == done[0].matrix("dpo")).all()
+    assert all((again.matrix(name) == done[0].matrix(name)).all() for name in ("sft", "dpo", "ppo"))
     assert again.curves == done[0].curves
 
 
@@ -80,7 +80,7 @@ class Knows:
 
 def test_pairs_are_best_and_worst_as_an_annotator_without_noise_ranks_them():
     items = prompts("train", 40, seed=5)
-    pairs = align.compared(cast(LM, Knows()), items, who="ada", noise=0.0, seed=1)
+    pairs = align.extremes(align.ranked(cast(LM, Knows()), items, who="ada", noise=0.0, seed=1))
     by_id = {p.id: p for p in items}
     assert len(pairs) == 40
     for pair in pairs:

@@ -32,4 +32,4 @@ def test_gold_is_logged_of_every_round_on_town_alone(tmp_path: Path, known: bool
     assert all(row["score"] == pytest.approx(row["score/proxy"]) for row in rows)  # what is watched has no weight
     assert all(("score/gold" in row) == known for row in rows)
     if known:  # replies of five words at most, drawn at random, are worth next to nothing
-            assert all(0 <= row["score/gold"] < 0.5 for row in rows)
+        assert all(0 <= row["score/gold"] < 0.5 for row in rows)

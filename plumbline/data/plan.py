@@ -27,11 +27,13 @@ COMPLETION = "completions cut (without EOS)"
 UNKNOWN = "rows with words that the tokenizer does not know (they become its unknown token)"
 EQUAL = "comparisons left out because both completions are alike after the cut"
 
+KEPT = 1 << 20  # tokens of groups that stay in memory: a few dozen megabytes
 ENDS = 4  # a completion of so few ids may be nothing but marks that end a turn
 
 
 class Plan(Sequence[Group]):
-    """Groups of the rows, tokenised when asked for.   Building it tokenises everything once: errors come before training.
+    """Groups of the rows.   Building it tokenises everything once: errors come before training.   The first million tokens or so are kept,
+    what comes after them is tokenised again when it is asked for.
 
     `counts`: what was cut how often.   `lengths`: positions of each group.   `skipped`: rows left out with `skip_bad`.
     `keep_alike`: keep comparisons whose completions are the same tokens (they teach nothing, but they can be scored).
@@ -54,6 +56,7 @@ class Plan(Sequence[Group]):
         self.max_prompt, self.max_completion = max_prompt_tokens, max_completion_tokens
         self.counts: Counter[str] = Counter()
         self.lengths, self._kept = array("Q"), array("Q")
+        self._made: list[Group] = []  # of the first rows
         self.skipped: list[RowError] = []
         self._survey(skip_bad, keep_alike)
 
@@ -67,7 +70,8 @@ class Plan(Sequence[Group]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return self._group(self._kept[index], Counter())
+        at = range(len(self))[index]
+        return self._made[at] if at < len(self._made) else self._group(self._kept[at], Counter())
 
     def summary(self) -> list[str]:
         """What was done to the rows, a line each, for the console and the report."""
@@ -77,6 +81,7 @@ class Plan(Sequence[Group]):
         return [*lines, *([f"{skipped} rows left out as bad"] if skipped else [])]
 
     def _survey(self, skip_bad: bool, keep_alike: bool) -> None:
+        tokens = 0
         for i, item in enumerate(self.rows):
             if isinstance(item.context, tuple) and not self.tokenizer.has_template:
                 raise UserError(
@@ -97,6 +102,9 @@ class Plan(Sequence[Group]):
                 continue
             self._kept.append(i)
             self.lengths.append(group.tokens)
+            tokens += group.tokens
+            if tokens <= KEPT:
+                self._made.append(group)
         if not self._kept:
             raise UserError(
                 f"{self._file}: no row is left to train on", "See the counts above: raise --max_completion_tokens, or mend the rows."

@@ -40,12 +40,15 @@ class Layout:
         """(R, L, L) True where query (second) may see key (third); `window` counts positions, not places in the row."""
         length = self.ids_RL.shape[1]
         place_L = torch.arange(length, device=self.ids_RL.device)
-        same = self.group_RL[:, :, None] == self.group_RL[:, None, :]
-        branch = (self.branch_RL[:, None, :] == 0) | (self.branch_RL[:, :, None] == self.branch_RL[:, None, :])
-        seen = same & branch & (place_L[:, None] >= place_L[None, :])
+        prompt_RL = (self.group_RL * (self.branch_RL.max() + 1)).int()  # numbers what stands in a row: every prompt, and after it
+        own_RL = prompt_RL + self.branch_RL.int()  # its completions
+        key_R1L = own_RL[:, None, :]
+        seen = (key_R1L == own_RL[:, :, None]) | (key_R1L == prompt_RL[:, :, None])
+        seen &= place_L[:, None] >= place_L[None, :]
         if window is not None:
             seen &= self.positions_RL[:, :, None] - self.positions_RL[:, None, :] < window
-        return seen | (place_L[:, None] == place_L[None, :])
+            seen |= place_L[:, None] == place_L[None, :]
+        return seen
 
     def rule(self, window: int | None = None) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
         """`allowed` as a function of (row, head, query, key), for FlexAttention."""
@@ -62,8 +65,8 @@ class Layout:
 
     def additive(self, dtype: torch.dtype, window: int | None = None) -> Tensor:
         """(R, 1, L, L) mask to add to attention scores: 0 where allowed, else the lowest number (finite, so no row can become NaN)."""
-        seen = self.allowed(window)
-        return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
+        lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=self.ids_RL.device)
+        return torch.where(self.allowed(window), lowest.new_zeros(()), lowest)[:, None]
 
 
 def targets(groups: Sequence[Group], device: torch.device) -> Tensor:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from plumbline.core.errors import UserError
 from plumbline.core.nouns import Chat, Content, Context, Message
 
 log = logging.getLogger("plumbline")
+CONTEXTS = 4096  # whose ids are kept: a prompt is asked for again in every pass, by every model that shares the tokenizer
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tekken.json")  # what a tokenizer can be made of, besides *.model
 
 
@@ -40,7 +43,9 @@ class HFTokenizer:
         named = {self.bos_id, self.pad_id, *self.end_ids}  # some name one token as everything, GPT-2 among them
         self.unk_id: int | None = None if hf.unk_token_id in named else hf.unk_token_id
         self._said: set[str] = set()
-        self._last: tuple[Context, list[int]] | None = None
+        self._context = lru_cache(CONTEXTS)(lambda context: array("i", self._context_ids(context)))
+        self._before = lru_cache(16)(self._encode)  # what a row's completions have in common, and how replies end
+        self._prompting = lru_cache(16)(self.render)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], template: str | None = None) -> HFTokenizer:
@@ -68,9 +73,7 @@ class HFTokenizer:
 
     def context_ids(self, context: Context) -> list[int]:
         """Raw text: BOS (if the model has one) + text.   A chat: its template with the generation prompt, applied once."""
-        if self._last is None or self._last[0] != context:
-            self._last = (context, self._context_ids(context))
-        return list(self._last[1])
+        return list(self._context(context)) if _plain(context) else self._context_ids(context)
 
     def _context_ids(self, context: Context) -> list[int]:
         if not isinstance(context, str):
@@ -86,7 +89,7 @@ class HFTokenizer:
         """The ids that follow `context_ids(context)`, with exactly one end token if `complete`, and none else."""
         if isinstance(context, str):
             return self._ended(self._following(context, completion), self.eos_id if complete else None)
-        rendered = self.render(context)
+        rendered = self._prompting(context) if _plain(context) else self.render(context)
         body, end = self._reply(context, rendered, completion) if complete else (completion, None)
         return self._ended(self._following(rendered, body), (self.eos_id if end is None else end) if complete else None)
 
@@ -124,7 +127,7 @@ class HFTokenizer:
 
     def _following(self, before: str, text: str) -> list[int]:
         """Ids of `text` after `before`: the rest of their joint ids if `before`'s are a prefix of them, else of `text` by itself."""
-        head, joint = self._encode(before), self._encode(before + text)
+        head, joint = self._before(before), self._encode(before + text)
         if joint[: len(head)] == head:
             return joint[len(head) :]
         mark = self._encode("\n")  # a tokenizer may put a space before the first word of a text; after a line break it cannot
@@ -143,7 +146,7 @@ class HFTokenizer:
             self._say("the template changes replies: they are trained as plain text + EOS")
             return completion, None
         cut = at + len(completion.strip())
-        ending = self._encode(after[cut:].lstrip())
+        ending = self._before(after[cut:].lstrip())
         if ending and ending[0] in self.special_ids:
             self.end_ids |= {ending[0]}
             return after[:cut], ending[0]
@@ -154,6 +157,11 @@ class HFTokenizer:
         if text not in self._said:
             self._said.add(text)
             log.warning(text)
+
+
+def _plain(context: Context) -> bool:
+    """Text alone: a tool's call or a picture in a message need not be hashable."""
+    return isinstance(context, str) or all(isinstance(m.content, str) for m in context)
 
 
 def _template(template: str | None) -> str | None:

@@ -81,17 +81,16 @@ def rlhf(
         raise UserError("rlhf has no feedback and no reward", "Give --comparisons, --ratings or --reward.")
     rows = groups(feed, demos, policy) if demos else None
     asked = feed.plan(prompts, Prompt, policy)
-    if judge is None and not callable(feedback):
-        groups(feed, feedback, policy)
+    judged = feedback if callable(feedback) or judge is not None else groups(feed, feedback, policy)
     if judge is not None:
         check(judge, prompts[:2])
-    return _stages(policy, rows, feedback, asked, recipes, judge, learner or load_method("ppo"), shows_gold, feed, appraise)
+    return _stages(policy, rows, judged, asked, recipes, judge, learner or load_method("ppo"), shows_gold, feed, appraise)
 
 
 def _stages(
     policy: LM,
     demos: Plan | None,
-    feedback: Judgements | Collect,
+    feedback: Plan | Judgements | Collect,
     prompts: Plan | Prompts,
     recipes: Recipes,
     judge: Reward | None,
@@ -104,8 +103,8 @@ def _stages(
         yield Stage("sft", sft(policy, Loader(demos)), recipes.sft)
     tuned, thresholds = policy.frozen("sft"), None
     if judge is None:
-        given = feedback(tuned) if callable(feedback) else feedback
-        model, thresholds, steps = rewarding(tuned, given, seed=recipes.reward.seed, feed=feed)
+        given = feedback if isinstance(feedback, Plan) else groups(feed, feedback(tuned) if callable(feedback) else feedback, policy)
+        model, thresholds, steps = rewarding(tuned, given, seed=recipes.reward.seed)
         yield Stage("reward", steps, recipes.reward)
         judge = model.frozen("reward")
     if appraise:
@@ -118,11 +117,10 @@ def _stages(
     return policy, judge
 
 
-def rewarding(base: LM, feedback: Judgements, *, seed: int, feed: Feed = FEED) -> tuple[ScalarLM, Thresholds | None, Any]:
+def rewarding(base: LM, given: Plan, *, seed: int) -> tuple[ScalarLM, Thresholds | None, Any]:
     """Fresh heads on `base`, and the steps that fit them: Bradley–Terry to comparisons, cumulative logits to ratings with thresholds."""
-    given = groups(feed, feedback, base)
     model = ScalarLM.on(base, heads_of(given), seed=seed)
-    if isinstance(feedback[0], Rating):
+    if isinstance(given.rows[0], Rating):
         thresholds = thresholds_of(given, model)
         return model, thresholds, ratings(model, thresholds, Loader(given))
     return model, None, reward(model, Loader(given))

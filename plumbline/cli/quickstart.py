@@ -11,7 +11,7 @@ def quickstart(
     seeds: int = 3,
     demos: int = 600,
     comparisons: int = 4000,
-    prompts: int = 520,
+    prompts: int = 1040,
     seed: int = 0,
     threads: int = 0,
     out: str = "",

@@ -169,10 +169,12 @@ class Batch:
         """The parts, each with the indices of its groups in the batch."""
         order = sorted(range(len(self.groups)), key=lambda i: (-self.groups[i].tokens, i))[self.rank :: self.ranks]
         held: list[int] = []
+        tokens = 0
         for i in order:
-            if held and sum(self.groups[k].tokens for k in held) + self.groups[i].tokens > self.micro_tokens:
+            tokens += self.groups[i].tokens
+            if held and tokens > self.micro_tokens:
                 yield self._part(held), held
-                held = []
+                held, tokens = [], self.groups[i].tokens
             held.append(i)
         if held:
             yield self._part(held), held

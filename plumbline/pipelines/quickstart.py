@@ -42,7 +42,7 @@ class Budget:
     seeds: int = 3
     demos: int = 600
     comparisons: int = 4000
-    prompts: int = 520
+    prompts: int = 1040
     seed: int = 0
 
 

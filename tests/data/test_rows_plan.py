@@ -219,3 +219,14 @@ def test_rows_with_unknown_words_are_counted(tmp_path: Path) -> None:
     plan = Plan(open_rows(write_lines(tmp_path / "x.jsonl", rows), Demo), Ascii())
     assert plan.counts["rows with words that the tokenizer does not know (they become its unknown token)"] == 1
     assert [g.row for g in plan] == [1, 2, 3]
+
+
+def test_groups_that_are_kept_are_those_that_are_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Comparison(f"prompt {i}", (f"a{i}", f"b{i}") if i % 3 else ("same", "same")) for i in range(9)]  # of which three are left out
+    whole = Plan(rows, Bytes())
+    monkeypatch.setattr("plumbline.data.plan.KEPT", 3 * whole.lengths[0])
+    few = Plan(rows, Bytes())
+    assert len(few._made) == 3 < len(whole._made) == len(few) == 6
+    assert list(few) == list(whole)
+    assert few[-1] == whole[5] != whole[0]
+    assert few[2:4] == [whole[2], whole[3]]

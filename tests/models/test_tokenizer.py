@@ -214,3 +214,11 @@ def test_the_shared_chat_model() -> None:
     context = stories.context_ids("Once upon a time")
     assert sum(i == stories.bos_id for i in context) == 1
     assert stories.decode([*context, *stories.completion_ids("Once upon a time", ", there was")]) == "Once upon a time, there was"
+
+
+def test_ids_that_are_kept_are_not_the_caller_s_to_change() -> None:
+    t = words()
+    ids = t.context_ids("hello there")
+    ids.append(99)
+    assert t.context_ids("hello there") == ids[:-1]
+    assert t.completion_ids("hello there", " i am") == t.completion_ids("hello there", " i am")

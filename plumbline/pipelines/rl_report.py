@@ -14,7 +14,7 @@ from plumbline.core.nouns import Reply, Utility
 from plumbline.evals import overoptimisation as over
 from plumbline.evals import report, svg
 from plumbline.evals.overoptimisation import Finding
-from plumbline.pipelines.rl_verdict import PARTS, WATCHED, Course, Row, verdict
+from plumbline.pipelines.rl_verdict import PARTS, WATCHED, Course, Row, advice, nearest, verdict
 
 SHOWN = 6
 
@@ -29,7 +29,7 @@ def sections(rows: Sequence[Row], card: Mapping[str, Any], samples: Sequence[Row
     pieces.append(report.note(_decided(course)))
     found = [("Was the reward over-optimised?", "\n".join(pieces))]
     if course.found is not None and course.found.verdict != "unseen":
-        found.append(("What to do about it", report.note(ADVICE)))
+        found.append(("What to do about it", report.note(" ".join(advice(course)))))
     shown = replies(course, samples)
     return [*found, ("The same prompts on the way", shown)] if shown else found
 
@@ -38,13 +38,14 @@ def frontier(course: Course) -> str:
     """The score, and gold where known, against the KL that was spent."""
     if not any("kl" in row for row in course.rows):
         return report.figure(NO_KL, svg.curves({"score": _points(course.rows, "step", "score")}, x="round", y="score"))
-    caption = "Reward–KL frontier: what was bought for how many nats of distance from the reference (lines: means over neighbouring rounds)"
+    caption = "Reward–KL frontier: what was bought for how many nats of distance from the reference. " + DRAWN
     return report.figure(caption, _against(course, "kl", "KL, nats per sequence"))
 
 
 def over_time(course: Course) -> str:
     """The score, and gold where known, round by round."""
-    return report.figure("Score against gold over training: they part where over-optimisation begins", _against(course, "step", "round"))
+    caption = "Score against gold over training: they part where over-optimisation begins. " + DRAWN
+    return report.figure(caption, _against(course, "step", "round"))
 
 
 def _against(course: Course, x: str, name: str) -> str:
@@ -80,7 +81,8 @@ def stations(course: Course, found: Finding) -> str:
         moved = course.moved(name) if name != "score/gold" else found.gold
         if moved is not None:
             rows.append((words, f"{sum(x[:w]) / w:.3f}", f"{moved.before:.3f}", f"{moved.after:.3f}", "yes" if moved.surely else "no"))
-    head = ("mean over rounds", "start", f"gold's peak, round {found.peak:.0f}", f"end, round {found.end:.0f}", "moved since peak")
+    peak, end = (f"{name}, round {nearest(at)}" for name, at in (("gold's peak", found.peak), ("end", found.end)))
+    head = ("mean over rounds", "start", peak, end, "moved since peak")
     return report.table(head, rows)
 
 
@@ -98,7 +100,7 @@ def replies(course: Course, samples: Sequence[Row]) -> str:
         by_prompt.setdefault(row["prompt"], {})[row.get("stage", ""), row["step"]] = row
     blocks = []
     for prompt, at in by_prompt.items():
-        told = {f"{stage} {step}".strip(): _reply(at[stage, step]) for stage, step in chosen if (stage, step) in at}
+        told = {f"{stage + ': ' if stage else ''}after {step}": _reply(at[stage, step]) for stage, step in chosen if (stage, step) in at}
         if len(told) > 1 and len(blocks) < SHOWN:
             blocks.append(report.sample(prompt, told))
     return "".join(blocks)
@@ -120,7 +122,7 @@ HOW = (
     "is said to have begun there if gold ended lower than noise explains (by more than {chance:.3f}, which a gold that stays level would "
     "exceed in one run of twenty, the choice of the peak included; the noise is estimated from the differences of neighbouring rounds), "
     "and if the score rose meanwhile by more than twice its standard error. Of the other figures, those are named that moved by more "
-    "than three."
+    "than three of their standard errors."
 )
 GLOSSARY = (
     "score: the reward's own number of a reply, which was optimised. gold: the truth about it, from 0 to 1; it is known in the town only, "
@@ -131,8 +133,4 @@ NO_RULE = (
     "How this is decided: gold must be known in at least eight rounds. On town it is; elsewhere truth has to come from reading replies."
 )
 NO_KL = "KL is not measured by grpo with --grpo.kl 0 (the reference is not read): the score by rounds instead"
-ADVICE = (
-    "Take the model of a checkpoint before the peak: with --learn.eval_every 10 (of `train`: --eval_every) the best checkpoint by gold is "
-    "kept on town, and `plumbline eval` uses it. Next time hold closer (a larger KL weight), stop at that KL, or mend the reward where it "
-    "pays for the wrong thing: more comparisons, or pairs that differ in just that."
-)
+DRAWN = "Dots are single rounds, lines means over neighbours. Each colour has an axis of its own: where the lines cross means nothing."

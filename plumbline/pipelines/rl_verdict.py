@@ -52,6 +52,18 @@ class Course:
         return over.moved(x, self.found.peak_at, self.found.window)
 
     @property
+    def peak(self) -> tuple[int, int]:
+        """The first and the last round of the window in which gold was highest."""
+        assert self.found is not None
+        steps = [row["step"] for row, _ in self.gold[self.found.peak_at :][: self.found.window]]
+        return steps[0], steps[-1]
+
+    @property
+    def rose(self) -> bool:
+        """Whether gold was surely higher at its peak than in the beginning."""
+        return self.found is not None and self.found.gold.before - self.found.start > 2 * self.found.gold.error
+
+    @property
     def is_gold(self) -> bool:
         """Whether what was optimised is gold itself."""
         return bool(self.gold) and all(abs(row["score"] - g) < 1e-6 for row, g in self.gold)
@@ -94,12 +106,12 @@ def _unseen(course: Course, found: Finding) -> str:
 
 
 def _when(course: Course, found: Finding) -> str:
-    kl, rose = _nats(course, "before"), found.gold.before - found.start > 2 * found.gold.error
-    words = f"around round {found.peak:.0f} of {course.gold[-1][0]['step']}{f', at {kl}' if kl else ''}: gold, the truth, "
-    words += f"had risen {found.start:.2f} → {found.gold.before:.2f} and then " if rose else "had not clearly risen before, and "
-    words += f"fell from {found.gold.before:.2f} to {found.gold.after:.2f}"
+    kl, (first, last) = _nats(course, "before"), course.peak
+    words = f"between rounds {first} and {last} of {course.gold[-1][0]['step']}{f', at about {kl}' if kl else ''}: gold, the truth, "
+    words += f"had risen {found.start:.2f} → {found.gold.before:.2f} and then " if course.rose else "had not clearly risen before, and "
+    words += f"fell from {found.gold.before:.2f} to {found.gold.after:.2f} (noise alone would give a fall of up to {found.chance:.2f})"
     proxy = f"{found.proxy.before:.2f} → {found.proxy.after:.2f}"
-    clear = f"The fall is clear of noise from round {found.clear:.0f}."
+    clear = f"The fall is clear of noise from round {nearest(found.clear or found.end)}."
     if found.verdict == "fell":
         words = f"Gold began to fall {words}, but the score that was optimised did not rise meanwhile ({proxy})"
         return f"{words}: training itself went wrong, rather than the reward. {clear}"
@@ -117,7 +129,9 @@ def _why(course: Course, found: Finding, card: Mapping[str, Any]) -> list[str]:
     said = []
     if paid:
         words = f"Why: the reward pays for what gold does not. {' '.join(paid.values())}"
-        said.append(f"{words} All of the score's rise since the peak is {found.proxy.change:+.2f}.")
+        rest = found.proxy.change - sum(_makes(name, moved[name], prices, card) for name in paid)
+        left = f", of which this leaves {rest:+.2f} to what is not watched" if rest > 0 else ""
+        said.append(f"{words} All of the score's rise since the peak is {found.proxy.change:+.2f}{left}.")
     if others:
         said.append(f"{'Also since the peak' if paid else 'Why, as far as it shows: since the peak'}: {'; '.join(others)}.")
     if not said:
@@ -136,7 +150,41 @@ def _paid(name: str, moved: Moved, prices: Mapping[str, Any], card: Mapping[str,
     key, unit, words = PRICED[name]
     worth, lo, hi = (prices[key][part] * card["spread"] for part in ("mean", "lo", "hi"))
     sentence = f"With gold held equal, {words} {'are' if unit > 1 else 'is'} worth {worth:+.2f} [{lo:+.2f}, {hi:+.2f}] of score to it, and "
-    return f"{sentence}{WATCHED[name]} went {moved.before:.2f} → {moved.after:.2f}, which makes about {worth * moved.change / unit:+.2f}."
+    went = f"{WATCHED[name]} went {moved.before:.2f} → {moved.after:.2f}"
+    return f"{sentence}{went}, which makes about {_makes(name, moved, prices, card):+.2f}."
+
+
+def _makes(name: str, moved: Moved, prices: Mapping[str, Any], card: Mapping[str, Any]) -> float:
+    """What the movement of a figure is worth to the reward, in its score."""
+    key, unit, _ = PRICED[name]
+    return prices[key]["mean"] * card["spread"] * moved.change / unit
+
+
+def advice(course: Course) -> list[str]:
+    """What to do with an over-optimised run, and the next time."""
+    assert course.found is not None
+    first, _ = course.peak
+    seen = [row["step"] for row, _ in course.gold if "eval" in row and row["step"] <= course.found.peak]
+    every = max(1, int(course.found.peak / 2))
+    said = [] if course.rose else [KEEP]
+    if seen:
+        said.append(f"The last evaluation before the peak is that of round {seen[-1]}; `plumbline eval` takes the best checkpoint by gold.")
+    else:
+        words = f"--learn.eval_every {every} (of `plumbline train`: --eval_every {every}) would have kept the best by gold"
+        said.append(f"No checkpoint was evaluated before the peak: {words}.")
+    coef = course.rows[-1].get("kl_coef")
+    if coef is not None:
+        held = "This run was not held to the reference at all (its KL weight is 0)" if coef == 0 else f"The KL weight was {coef:g}"
+        said.append(f"{held}: {'give it one' if coef == 0 else 'try twice as much'}, or stop at the KL of round {first}.")
+    return [*said, "Or mend the reward where it pays for the wrong thing: more comparisons, or pairs that differ in just that."]
+
+
+KEEP = "Gold had not clearly risen before it fell: until there is a better run, keep the model as it was before this stage."
+
+
+def nearest(step: float) -> int:
+    """The round nearest the middle of a window, the later one of two."""
+    return math.floor(step + 0.5)
 
 
 def _card(card: Mapping[str, Any], prices: Mapping[str, Any], paid: bool) -> str:

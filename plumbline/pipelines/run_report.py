@@ -37,6 +37,9 @@ def write(folder: str | Path) -> Path:
         page.add("Measured afterwards", *evaluations)
     samples = run.read("samples")
     parts = stages(metrics) or {"": []}
+    left = unfinished(path, parts)
+    if left:
+        page.add("Not finished", report.note(left))
     for stage, rows in sorted(parts.items(), key=lambda pair: not is_online(pair[1])):  # what a run was for comes first
         _add_stage(page, stage, stage or method, rows, card, samples)
     if card and not any(map(is_online, parts.values())):
@@ -47,6 +50,14 @@ def write(folder: str | Path) -> Path:
         page.add("Replies at the last evaluation", shown)
     page.add("How this was made", provenance(config))
     return page.write(path / "report.html")
+
+
+def unfinished(path: Path, parts: Mapping[str, Sequence[Row]]) -> str:
+    """Which stage of several was stopped before its end; "" where none was, and of a run without stages."""
+    record = path / "stages.json"
+    done = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    going = [stage for stage in parts if stage and stage not in done]
+    return f"Stage {going[0]} was stopped at {parts[going[0]][-1]['step']}: the same command with --resume goes on." if going else ""
 
 
 def stages(metrics: Sequence[Row]) -> dict[str, list[Row]]:
@@ -97,6 +108,8 @@ def went(rows: Sequence[Row], stage: str = "") -> str:
 def curves(metrics: Sequence[Row], method: str = "") -> str:
     """A picture per training metric, with what it is, what it should look like, and what is a bad sign."""
     names = [n for n in dict.fromkeys(k for row in metrics for k in row) if n not in NOT_CURVES]
+    if all(row.get("score/proxy") == row.get("score") for row in metrics):  # one picture is enough
+        names = [n for n in names if n != "score/proxy"]
     pieces = []
     for name in names:
         points = [(float(r["step"]), float(r[name])) for r in metrics if isinstance(r.get(name), (int, float))]

@@ -13,7 +13,7 @@ import pytest
 
 from plumbline.evals import overoptimisation as over
 from plumbline.pipelines import readings, run_report
-from plumbline.pipelines.rl_verdict import Course, verdict
+from plumbline.pipelines.rl_verdict import Course, advice, verdict
 
 T = 60
 CARD: dict[str, Any] = {
@@ -83,7 +83,7 @@ def test_a_rising_gold_is_not() -> None:
 
 
 def test_gold_that_falls_with_the_score_is_not_over_optimisation() -> None:
-    assert verdict(Course.of(rounds(hill, lambda s: -s)), {})[0].startswith("Gold began to fall around round 2")
+    assert verdict(Course.of(rounds(hill, lambda s: -s)), {})[0].startswith("Gold began to fall between rounds ")
 
 
 def test_the_noise_of_a_round_is_read_from_neighbours_whatever_the_trend() -> None:
@@ -106,7 +106,10 @@ def test_a_movement_counts_only_the_rounds_that_the_windows_do_not_share() -> No
 
 def test_the_verdict_says_when_and_why_with_the_reward_s_price() -> None:
     when, why, *rest = verdict(Course.of(rounds(hill, rising, words=longer)), CARD)
-    assert re.match(r"Over-optimisation began around round 2\d of 60, at [34]\.\d nats of KL: gold, the truth, had risen 0\.\d\d", when)
+    assert re.match(
+        r"Over-optimisation began between rounds [12]\d and [23]\d of 60, at about [34]\.\d nats of KL: gold, the truth, had risen 0\.\d\d",
+        when,
+    )
     assert "while the score that was optimised still rose" in when
     went = re.search(r"went (\d+\.\d+) → (\d+\.\d+), which makes about \+(\d+\.\d+)", why)
     assert went
@@ -176,7 +179,7 @@ def test_the_first_lines_say_when_and_why(folder: Path) -> None:
     html = unescape((folder / "report.html").read_text())
     lead = re.search(r'class="lead">(.*?)</p>', html)
     assert lead
-    assert lead[1].startswith("Over-optimisation began around round 2")
+    assert lead[1].startswith("Over-optimisation began between rounds ")
     assert "Why: the reward pays for what gold does not." in lead[1]
     assert "<h1>rlhf by ppo: town-s on town:prompts?n=9</h1>" in html
 
@@ -198,9 +201,9 @@ def test_replies_to_one_prompt_stand_side_by_side_with_those_near_the_peak(folde
     part = re.search(r"<h2>The same prompts on the way</h2>(.*?)</section>", html, re.S)
     assert part
     assert [re.sub("<.*?>", "", label) for label in re.findall(r'<span class="soft">(.*?)</span>', part[1])] == [
-        "sft 4",
-        "ppo 20",
-        "ppo 60",
+        "sft: after 4",
+        "ppo: after 20",
+        "ppo: after 60",
     ]
 
 
@@ -210,3 +213,47 @@ def test_a_run_of_one_stage_has_plain_sections(folder: Path, tmp_path: Path) -> 
     titles = re.findall(r"<h2>(.*?)</h2>", run_report.write(tmp_path).read_text())
     assert titles[:2] == ["Was the reward over-optimised?", "What to do about it"]
     assert "Training" in titles
+
+
+def test_the_advice_names_what_this_run_can_do() -> None:
+    rows = rounds(hill, rising, words=longer)
+    course = Course.of(rows)
+    assert course.found is not None
+    first, last = course.peak
+    assert (first, last) == (rows[course.found.peak_at]["step"], rows[course.found.peak_at + course.found.window - 1]["step"])
+    assert first <= course.found.peak <= last
+    alone = advice(course)
+    assert f"--learn.eval_every {int(course.found.peak / 2)} " in alone[0]  # the peak could be met twice
+    held = advice(Course.of([{**row, "kl_coef": 0.0, **({"eval": {}} if row["step"] == 10 else {})} for row in rows]))
+    assert "that of round 10;" in held[0]
+    assert "its KL weight is 0" in held[1]
+    assert "try twice as much" in advice(Course.of([{**row, "kl_coef": 0.05} for row in rows]))[1]
+    down = Course.of(rounds(lambda s: 0.8 - 0.6 * s, rising))
+    assert down.found is not None
+    assert "keep the model as it was before" in advice(down)[0]
+
+
+def test_what_the_price_leaves_is_said() -> None:
+    course = Course.of(rounds(hill, rising, words=longer))
+    assert course.found is not None
+    why = verdict(course, CARD)[1]
+    said = re.search(
+        r"makes about \+(\d+\.\d+)\. All of the score's rise since the peak is \+(\d+\.\d+), of which this leaves \+(\d+\.\d+)", why
+    )
+    assert said
+    made, rose, left = map(float, said.groups())
+    assert made + left == pytest.approx(rose, abs=0.011)
+
+
+def test_a_stage_that_was_stopped_is_said(folder: Path) -> None:
+    assert "Stage sft was stopped" in (folder / "report.html").read_text()  # the fixture records no stage as done
+    (folder / "stages.json").write_text(json.dumps({"sft": {}, "reward": {}, "ppo": {}}))
+    assert "was stopped" not in run_report.write(folder).read_text()
+
+
+def test_signs_are_not_seen_in_noise() -> None:
+    noise = np.random.default_rng(0).normal(0.3, 0.3, 40)
+    assert not readings.doubles([*noise[:30], *(noise[30:] + 0.15)])
+    assert readings.doubles([0.1 + 0.02 * i for i in range(40)])
+    assert readings.sinks([0.9 - 0.01 * i for i in range(40)])
+    assert not readings.sinks([0.9 + 0.01 * i for i in range(40)])

@@ -23,7 +23,7 @@ CLIP = Clip()
     seeds=3,
     control=same_arms,
     control_seeds=1,
-    equal="model, SFT, prompts, gold as reward, no KL, 12 rounds of 128, 10 epochs of 4 minibatches, rate 3e-4, other clips",
+    equal="model, SFT, prompts, gold as reward, no KL, 12 rounds of 128, 10 epochs of 4 minibatches, rate 1e-4, other clips",
 )
 def ppo_clip(lab: Lab) -> Found:
     """In the control the second arm is clipped too, and has other prompts."""
@@ -47,5 +47,5 @@ def ppo_clip(lab: Lab) -> Found:
 def run(lab: Lab, clip: Clip, *, draw: str = "judged") -> Point:
     """Where PPO ends."""
     learner = ppo(kl=Kl(coef=0.0), clip=clip, passes=lab.count(10, 2), minibatches=4)
-    points, _ = lab.optimised(f"ppo, ratio clipped at {clip.ratio}", TownGold(), learner, rounds=12, lr="policy=3e-4,value=1e-3", draw=draw)
+    points, _ = lab.optimised(f"ppo, ratio clipped at {clip.ratio}", TownGold(), learner, rounds=12, lr="policy=1e-4,value=1e-3", draw=draw)
     return points[-1]

@@ -20,7 +20,7 @@ from plumbline.core.methods import State, Steps
 from plumbline.core.nouns import Game, Prompt, Reply, Sampling, Scores
 from plumbline.core.rollouts import Draw, Round, Running
 from plumbline.methods.grpo import grpo
-from plumbline.methods.ppo import ppo
+from plumbline.methods.ppo import Kl, ppo
 from plumbline.methods.reward import reward
 from plumbline.models.backends import BACKENDS, Want
 from plumbline.models.lm import LM
@@ -143,7 +143,8 @@ class Online:
         draw = Draw(max_tokens=self.job["new"])
         if self.value is None:
             return grpo(self.policy, *self.others, rounds, group=self.job["samples"], passes=self.job["passes"], sampling=draw)
-        return ppo(self.policy, *self.others, rounds, passes=self.job["passes"], sampling=draw)
+        kl = Kl(coef=0.05)  # the peer's
+        return ppo(self.policy, *self.others, rounds, kl=kl, passes=self.job["passes"], minibatches=1, sampling=draw)
 
     def _update(self) -> None:
         if self.value is None:  # TRL's PPO does not clip gradients

@@ -104,7 +104,7 @@ ONLINE = {
     "kl": Reading(
         "Σ log π/ref of the samples, nats per sequence: distance from the model as it stood before",
         "grow slowly from 0",
-        "dozens of nats within a few rounds: lower the learning rate or hold closer",
+        "dozens of nats: lower the learning rate or hold closer",
         lambda v: max(v) > 24,
     ),
     "entropy": Reading(

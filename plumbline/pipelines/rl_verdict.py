@@ -20,6 +20,7 @@ WATCHED = {
     "complete": "share of replies that ended by themselves",
     "entropy": "entropy (nats a token)",
 }
+SHARE = 0.05  # of the score's rise: what makes less of it is no reason for it
 PRICED = {"score/words": ("ten_words", 10.0, "ten words more"), "score/courtesies": ("courtesy", 1.0, "one courtesy more")}
 
 
@@ -123,20 +124,24 @@ def _why(course: Course, found: Finding, card: Mapping[str, Any]) -> list[str]:
     known = {name: course.column(name) for name in (*PARTS, *WATCHED)}
     moved = over.movements({name: x for name, x in known.items() if all(map(math.isfinite, x))}, found)
     prices = card.get("comparisons", {}).get("sensitivity", {})
-    paid = {name: _paid(name, moved[name], prices, card) for name in PRICED if name in moved and _liked(name, moved[name], prices)}
+    liked = [name for name in PRICED if name in moved and _liked(name, moved[name], prices)]
+    makes = {name: _makes(name, moved[name], prices, card) for name in liked}
+    paid = {name: _paid(name, moved[name], prices, card) for name in liked if makes[name] > SHARE * found.proxy.change}
     lost = [f"{PARTS[n]} {m.before:.2f} → {m.after:.2f}" for n, m in moved.items() if n in PARTS and m.change < 0]
     others = [f"{WATCHED[n]} {m.before:.2f} → {m.after:.2f}" for n, m in moved.items() if n in WATCHED and n not in paid]
     said = []
     if paid:
         words = f"Why: the reward pays for what gold does not. {' '.join(paid.values())}"
-        rest = found.proxy.change - sum(_makes(name, moved[name], prices, card) for name in paid)
-        left = f", of which this leaves {rest:+.2f} to what is not watched" if rest > 0 else ""
-        said.append(f"{words} All of the score's rise since the peak is {found.proxy.change:+.2f}{left}.")
-    if others:
-        said.append(f"{'Also since the peak' if paid else 'Why, as far as it shows: since the peak'}: {'; '.join(others)}.")
-    if not said:
-        said.append("Why cannot be said: none of the figures that were watched of the replies moved beyond noise. Read the replies below.")
+        share = sum(makes[name] for name in paid) / found.proxy.change if found.proxy.change > 0 else math.inf
+        of = f"That would be {share:.0%} of it" if share < 1 else "That would be all of it"
+        said.append(f"{words} The score rose by {found.proxy.change:+.2f} since the peak. {of}, if the price holds so far out.")
     said += [f"What fell of gold: {', '.join(lost)}."] if lost else []
+    if others:
+        said.insert(len(said) if paid else 0, f"{'With it' if paid else 'Why, as far as it shows: since the peak'}: {'; '.join(others)}.")
+    if not paid and not others:
+        said.insert(
+            0, "Why cannot be said: none of the figures that were watched of the replies moved beyond noise. Read the replies below."
+        )
     return [*said, _card(card, prices, bool(paid))]
 
 
@@ -163,7 +168,7 @@ def _makes(name: str, moved: Moved, prices: Mapping[str, Any], card: Mapping[str
 def advice(course: Course) -> list[str]:
     """What to do with an over-optimised run, and the next time."""
     assert course.found is not None
-    first, _ = course.peak
+    kl = _nats(course, "before") or f"round {course.peak[0]}"
     seen = [row["step"] for row, _ in course.gold if "eval" in row and row["step"] <= course.found.peak]
     every = max(1, int(course.found.peak / 2))
     said = [] if course.rose else [KEEP]
@@ -175,7 +180,8 @@ def advice(course: Course) -> list[str]:
     coef = course.rows[-1].get("kl_coef")
     if coef is not None:
         held = "This run was not held to the reference at all (its KL weight is 0)" if coef == 0 else f"The KL weight was {coef:g}"
-        said.append(f"{held}: {'give it one' if coef == 0 else 'try twice as much'}, or stop at the KL of round {first}.")
+        stop = f", or stop at {kl}" if course.rose else ""
+        said.append(f"{held}: {'give it one' if coef == 0 else 'try several times as much'}{stop}.")
     return [*said, "Or mend the reward where it pays for the wrong thing: more comparisons, or pairs that differ in just that."]
 
 

@@ -126,7 +126,10 @@ def validation(metrics: Sequence[Row]) -> str:
     rows = [(float(r["step"]), r["eval"]) for r in metrics if "eval" in r]
     names = list(dict.fromkeys(k for _, e in rows for k in e))
     points = {n: [(step, _mean(e[n])) for step, e in rows if n in e] for n in names}
-    pictures = [report.figure(n, svg.curves({n: points[n]}, x="optimiser step", y=n, dots=True, colour=2)) for n in names]
+    pictures = [
+        report.figure(n, svg.curves({n: points[n]}, x="round" if is_online(metrics) else "optimiser step", y=n, dots=True, colour=2))
+        for n in names
+    ]
     last = [(name, _words(value)) for name, value in rows[-1][1].items()]
     return report.beside(*(pictures if len(rows) > 1 else [])) + report.table(("last evaluation", "value"), last)
 

@@ -117,7 +117,7 @@ def test_rloo_is_reinforce_with_the_others_as_baseline(policy: Behind, reference
     torch.testing.assert_close(found, flat(policy, by_hand), rtol=1e-6, atol=1e-9)
 
 
-PPO = {"gae": Gae(gamma=0.9, lam=0.6), "clip": Clip(ratio=0.1, value=0.3), "sampling": SHORT, "passes": 1}
+PPO = {"gae": Gae(gamma=0.9, lam=0.6), "clip": Clip(ratio=0.1, value=0.3), "sampling": SHORT, "passes": 1, "minibatches": 1}
 
 
 @pytest.mark.parametrize("place", ["reward", "loss"])
@@ -155,7 +155,7 @@ def test_ppo_written_out(policy: Behind, reference: TinyLM, value: TinyValue, pl
 def test_ppo_at_ratio_one_is_reinforce_with_the_same_advantages(reference: TinyLM, value: TinyValue):
     policy = TinyLM(1)  # samples for itself: every ratio is 1 at the first update
     rounds = FewRounds([PROMPTS])
-    taken, (found, _) = gradients([policy, value], ppo(policy, reference, score, value, State(), rounds, **PPO))
+    taken, (found, _) = gradients([policy, value], ppo(policy, reference, score, value, State(), rounds, kl=Kl(coef=0.05), **PPO))
     torch.testing.assert_close(taken[0].metrics["ratio"], torch.ones_like(taken[0].metrics["ratio"]))
     (part,) = next(iter(appraised(policy, reference, value).batches())).parts()
     logp_NT = policy.token_logps(part, temperature=T)
@@ -349,7 +349,7 @@ def test_the_reward_rises(name: str):
     steps = {
         "grpo": lambda: grpo(policy, reference, threes, rounds, passes=2, sampling=draw),
         "rloo": lambda: rloo(policy, reference, threes, rounds, kl=0.01, sampling=draw),
-        "ppo": lambda: ppo(policy, reference, threes, value, State(), rounds, kl=Kl(coef=0.01), sampling=draw),
+        "ppo": lambda: ppo(policy, reference, threes, value, State(), rounds, kl=Kl(coef=0.01), passes=4, minibatches=1, sampling=draw),
     }[name]()
 
     def share() -> float:

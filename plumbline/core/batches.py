@@ -12,9 +12,10 @@ No torch here: tensors are made by the tensors that come in (`x.new_tensor`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from plumbline.core.errors import UserError
 from plumbline.core.nouns import Feedback
 
 
@@ -105,6 +106,15 @@ class Part:
         extended[:-1] = x_N
         return extended[x_N.new_tensor(index).long()]
 
+    def mean(self, x_NT: Any) -> Any:
+        """(N, T) per token → (G, K) per completion, the mean over its tokens; 0 where a group has fewer than K completions."""
+        return self.sum(x_NT) / self.sum(x_NT.new_ones(x_NT.shape)).clamp(min=1)
+
+    def agrees(self, margin_G: Any) -> Any:
+        """1 or 0 for each comparison, whether its margin has the sign of the preference; ties left out: nobody can be right about them."""
+        p_G = self.column("preference", like=margin_G)
+        return ((margin_G > 0) == (p_G > 0.5)).to(margin_G.dtype)[p_G != 0.5]
+
     def first(self, x_NT: Any) -> Any:
         """(N, T) → (G, T): the rows of each group's first completion (the chosen one of a comparison)."""
         at, index = 0, []
@@ -164,6 +174,21 @@ class Batch:
     def parts(self) -> Iterator[Part]:
         """Micro-batches of similar length, longest first (so that a memory error comes at once)."""
         return (part for part, _ in self.cut())
+
+    def pairs(self) -> Iterator[Part]:
+        """The parts, where every group compares two completions."""
+        for group in self.groups:
+            if len(group.completions) != 2:
+                raise UserError(
+                    f"row {group.row} ranks {len(group.completions)} completions; this method compares two", "Split it into pairs."
+                )
+        return self.parts()
+
+    def mismatched(self) -> Batch:
+        """Every prompt with the first completion of the next group in the batch: what a model says to a prompt that it does not answer."""
+        after = (*self.groups[1:], self.groups[0])
+        rows = [replace(g, completions=other.completions[:1]) for g, other in zip(self.groups, after, strict=True)]
+        return Batch(rows, micro_tokens=self.micro_tokens, rank=self.rank, ranks=self.ranks, mean=self.mean)
 
     def cut(self) -> Iterator[tuple[Part, list[int]]]:
         """The parts, each with the indices of its groups in the batch."""

@@ -152,6 +152,14 @@ class Label:
     meta: Meta = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many of the labels that are trained on are up, and how many down."""
+
+    desirable: int
+    undesirable: int
+
+
 Feedback = Demo | Comparison | Rating | Label
 
 

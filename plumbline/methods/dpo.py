@@ -23,17 +23,13 @@ def dpo(policy: Policy, reference: Scorer, data: Batches, *, beta: float = 0.1, 
     if beta <= 0 or nll < 0:
         raise UserError(f"dpo: beta is {beta}, nll is {nll}", "beta must be above 0 (below it, training runs in reverse), nll at least 0.")
     for batch in data:
-        for group in batch.groups:
-            if len(group.completions) != 2:
-                raise UserError(f"row {group.row} ranks {len(group.completions)} completions; dpo compares two", "Split it into pairs.")
-        for part in batch.parts():
+        for part in batch.pairs():
             logp_NT = policy.token_logps(part)
             logp_G2, ref_G2 = part.sum(logp_NT), part.sum(reference.token_logps(part))
             p_G = part.column("preference", like=logp_G2)
             loss_G, margin_G = dpo_loss(logp_G2, ref_G2, beta=beta, preference_N=p_G)
             sure_G = (2 * p_G - 1).clamp(min=0)  # of a tie neither is chosen: it may be two bad replies, and neither is to be learned
             loss = part.per_example(loss_G) + nll * part.per_token(-sure_G[:, None] * part.first(logp_NT))  # two units, two totals
-            right_G = ((margin_G > 0) == (p_G > 0.5)).float()[p_G != 0.5]  # nobody can be right about a tie
             chosen_G, rejected_G = (beta * (logp_G2 - ref_G2)).unbind(1)
-            metrics = {"margin": margin_G, "accuracy": right_G, "chosen_reward": chosen_G, "rejected_reward": rejected_G}
+            metrics = {"margin": margin_G, "accuracy": part.agrees(margin_G), "chosen_reward": chosen_G, "rejected_reward": rejected_G}
             yield Step(loss, update=policy, metrics=metrics)

@@ -9,7 +9,7 @@ from typing import Any
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Reward
 from plumbline.core.methods import Method, State
-from plumbline.core.nouns import Rating
+from plumbline.core.nouns import Label, Rating, Tally
 from plumbline.data import Plan, Prompts
 from plumbline.engine.loader import Loader
 from plumbline.engine.rounds import PromptRounds
@@ -59,6 +59,7 @@ ROLES: dict[str, Callable[[Hands], Any]] = {
     "reward": lambda hands: hands.judge,
     "value": lambda hands: ScalarLM.on(hands.policy, ("value",), seed=hands.seed),
     "state": lambda hands: State(),
+    "tally": lambda hands: tally_of(hands.given),
     "thresholds": lambda hands: thresholds_of(hands.given, hands.trained),
     "data": lambda hands: stream(hands.given),
     "prompts": lambda hands: stream(hands.given),
@@ -71,6 +72,12 @@ def fill(method: Method, hands: Hands) -> dict[str, Any]:
     if unknown:
         raise UserError(f"{method.name} wants {unknown[0]!r}, which train cannot fill", "Call the method with its roles, and `drive` it.")
     return {role: ROLES[role](hands) for role in method.roles}
+
+
+def tally_of(given: Given) -> Tally:
+    """Thumbs up and thumbs down among the rows."""
+    up = sum(bool(row.desirable) for row in given.rows if isinstance(row, Label))
+    return Tally(up, len(given.rows) - up)
 
 
 def stream(given: Given) -> Loader | PromptRounds:

@@ -13,7 +13,7 @@ from plumbline.cli.main import COMMANDS, PARSE_THEMSELVES
 from plumbline.core.registry import entries, load_method
 
 NOWHERE = ("--model", "/nowhere/model", "--data", "/nowhere/data.jsonl", "--out", "/nowhere-either")
-TRAIN = {method: ("train", method, *NOWHERE) for method in ("sft", "dpo", "reward", "ratings", "ppo", "grpo", "rloo")}
+TRAIN = {entry.name: ("train", entry.name, *NOWHERE) for entry in entries("method")}
 RLHF = ("rlhf", "--model", "/nowhere", "--prompts", "/nowhere", "--comparisons", "/nowhere", "--out", "/nowhere-either")
 RUN_WIDE = [
     ("--epochs", "0"), ("--epochs", "-1"), ("--epochs", "nan"), ("--steps", "0"), ("--tokens", "-5"), ("--minutes", "0"), ("--batch", "0"),
@@ -29,6 +29,11 @@ WRONG = [
     (TRAIN["dpo"], "--beta", "-1"),
     (TRAIN["dpo"], "--beta", "nan"),
     (TRAIN["dpo"], "--nll", "-1"),
+    (TRAIN["kto"], "--beta", "0"),
+    (TRAIN["kto"], "--ratio", "2"),
+    (TRAIN["ipo"], "--tau", "-0.1"),
+    (TRAIN["slic"], "--delta", "0"),
+    (TRAIN["slic"], "--nll", "-1"),
     (TRAIN["reward"], "--centre", "-1"),
     (TRAIN["ratings"], "--prior", "-1"),
     ((*TRAIN["ppo"], "--reward", "gold"), "--kl.coef", "-1"),

@@ -19,7 +19,7 @@ from tiny_policy import TinyPolicy, TinyScalar, TinyValue, evens, groups, prompt
 
 from plumbline.core.errors import UserError
 from plumbline.core.methods import State
-from plumbline.core.nouns import Comparison, Demo, Prompt, Rating
+from plumbline.core.nouns import Comparison, Demo, Label, Prompt, Rating, Tally
 from plumbline.core.registry import entries, load_method
 from plumbline.core.rollouts import Draw
 from plumbline.engine.drive import drive
@@ -134,6 +134,7 @@ class Hands:
             "reward": lambda: evens,
             "value": TinyValue,
             "state": State,
+            "tally": lambda: Tally(7, 5),
             "prompts": lambda: PromptRounds(prompts(12)),
             "data": self.rows,
         }
@@ -141,7 +142,8 @@ class Hands:
 
     def rows(self) -> Loader:
         """Twelve rows of feedback."""
-        found = groups(12, completions={Demo: 1, Comparison: 2, Rating: 1}[self.kind])
+        found = groups(12, completions={Demo: 1, Comparison: 2, Rating: 1, Label: 1}[self.kind])
+        found = [replace(g, desirable=g.row % 3 > 0) for g in found]
         if self.kind is Rating:
             marks = [{"helpful": 1.0 + g.row % 5, "honest": 5.0 - g.row % 4} for g in found]
             people = ["anna" if g.row % 2 else "bert" for g in found]

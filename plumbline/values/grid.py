@@ -26,7 +26,7 @@ Cell = tuple[int, int]
 
 @dataclass(frozen=True)
 class Grid:
-    """`rows`: the map as read.   `cells`: (row, column) from 0 of each state; the last state of `problem` is the end, if one is terminal."""
+    """`rows`: the map as read.   `cells`: (row, column) from 0 of each state; after them comes the end, if a cell is terminal."""
 
     problem: mdp.Problem
     rows: tuple[str, ...]
@@ -52,7 +52,7 @@ def read(
     wall: str = "#",
     slip: float = 0.0,
 ) -> Grid:
-    """The problem that a map shows.   `start`, `terminal` and `wall` may be several characters each; of several starts one is drawn evenly."""
+    """The problem that a map shows.   `start`, `terminal`, `wall` may be several characters each; starts are drawn evenly."""
     rows = tuple(line.strip() for line in text.strip().splitlines())
     width = _check_legend(legend)
     _check_rows(rows, set(legend) | set(wall), start)

@@ -35,7 +35,7 @@ class Posterior:
     told_K: Floats
 
     @property
-    def mean_K(self) -> Floats:
+    def mean(self) -> Floats:
         """E[w | w̃]: by linearity, the reward of an agent that maximises expected reward."""
         return self.prob_N @ self.weights_NK
 

@@ -22,7 +22,7 @@ from plumbline.values.mdp import Floats
 
 @dataclass(frozen=True)
 class Fit:
-    """`weights_K`: the reward found.   `policy_HSA`: its soft-optimal policy.   `learner_K`: what that collects; `gap`: its largest miss."""
+    """`weights_K`: the reward found.   `policy_HSA`: its policy.   `learner_K`: what that collects; `gap`: its largest miss."""
 
     weights_K: Floats
     policy_HSA: Floats

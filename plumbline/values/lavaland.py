@@ -39,7 +39,7 @@ KINDS = ("dirt", "grass", "target", "lava")
 LEGEND = {"S": (1, 0, 0, 0), ".": (1, 0, 0, 0), ",": (0, 1, 0, 0), "T": (0, 0, 1, 0), "~": (0, 0, 0, 1)}
 PROXY = (-0.1, -0.4, 1.0, 0.0)
 BETA = 50.0
-CANDIDATES, PROXIES = 2000, 200
+CANDIDATES, PROXIES = 10_000, 200
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def outcome(seed: int, samples: int, *, beta: float = BETA, seen: bool = False) 
     draws = post.sample(samples, seed=seed)
     plans: dict[str, Callable[[], Floats]] = {
         "literal": lambda: ird.literal(test.problem, PROXY),
-        "mean": lambda: ird.literal(test.problem, post.mean_K),
+        "mean": lambda: ird.literal(test.problem, post.mean),
         "averse": lambda: ird.plan(test.problem, draws, post.told_K)[0],
     }
     policies = {name: make() for name, make in plans.items()}

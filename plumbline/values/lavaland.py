@@ -27,7 +27,7 @@ TRAIN = """
 """
 TEST = """
 #########
-#S,~~~,T#
+#S.~~~.T#
 #.,~~~,.#
 #.,~~~,.#
 #.......#
@@ -35,9 +35,10 @@ TEST = """
 """
 SEEN = TEST  # the control's training map: a designer who knew of lava and wrote 0 for it meant it
 GAMMA = 0.95
+TARGET = 5.0  # of the indicator: one arrival against some ten steps of ground, so that the posterior learns of both
 KINDS = ("dirt", "grass", "target", "lava")
-LEGEND = {"S": (1, 0, 0, 0), ".": (1, 0, 0, 0), ",": (0, 1, 0, 0), "T": (0, 0, 1, 0), "~": (0, 0, 0, 1)}
-PROXY = (-0.1, -0.4, 1.0, 0.0)
+LEGEND = {"S": (1, 0, 0, 0), ".": (1, 0, 0, 0), ",": (0, 1, 0, 0), "T": (0, 0, TARGET, 0), "~": (0, 0, 0, 1)}
+PROXY = (-0.1, -0.4, 0.5, 0.0)
 BETA = 50.0
 CANDIDATES, PROXIES = 10_000, 200
 

@@ -155,3 +155,28 @@ def test_the_chance_of_ever_being_there():
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match="proxy"):
         ird.posterior(FORK, [1.0, 0.0], CUBE, beta=1.0)
+
+
+def test_lavaland_is_read_as_drawn():
+    train, test = lavaland.world(lavaland.TRAIN), lavaland.world(lavaland.TEST)
+    assert not train.states("~")  # nobody thought of lava
+    way = grid.path(train, ird.literal(train.problem, lavaland.PROXY))
+    assert {train.kind(state) for state in way} == {"S", ".", "T"}
+    assert grid.draw_path(train, way).splitlines()[1:5] == ["#S,,,,,T#", "#*,,,,,*#", "#*,,,,,*#", "#*******#"]
+    # 12 moves: dirt at t = 0 … 11 and the target at 12, of which the indicator is TARGET
+    gamma = lavaland.GAMMA
+    dirt = (1 - gamma**12) / (1 - gamma)
+    assert ird.told([train.problem], [lavaland.PROXY])[0] == pytest.approx([dirt, 0, lavaland.TARGET * gamma**12, 0])
+    assert "~" in {test.kind(state) for state in grid.path(test, ird.literal(test.problem, lavaland.PROXY))}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_caution_goes_round_and_the_letter_and_the_mean_go_through(seed: int):
+    found = lavaland.outcome(seed, 60)
+    assert found.crosses == pytest.approx({"literal": 1, "mean": 1, "averse": 0})
+    assert found.arrives["averse"] == pytest.approx(1)  # it does not merely stay at home
+
+
+def test_a_designer_who_saw_lava_and_wrote_0_is_believed():
+    found = lavaland.outcome(0, 60, seen=True)
+    assert found.crosses["averse"] == pytest.approx(1)

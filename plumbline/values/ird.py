@@ -7,8 +7,8 @@ Hadfield-Menell, Milli, Abbeel, Russell & Dragan 2017, arXiv 1711.02827.   A fea
 term of Z̃: the two cancel over it, and its weight keeps its prior.
 
 What differs from the paper.   Its sampled Z̃ adds to the samples the plan of the candidate w itself: `own=True`; ours adds w̃, so that
-no proxy is likelier than 1.   It plans for one trajectory, or pays each step its own worst weight (`plan_each_step`); we maximise over
-policies, mixed ones included, by a linear program over occupancies (Syed, Bowling & Schapire 2008): at least as good in the worst case.
+no proxy is likelier than 1.   It plans one trajectory (`plan_pure`), or pays each step its own worst weight (`plan_each_step`); `plan`
+is over all policies, mixed ones included, by a linear program over occupancies (Syed, Bowling & Schapire 2008): no worse in the worst case.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.special import logsumexp
 
 from plumbline.core.errors import UserError
@@ -113,23 +113,56 @@ def plan(problem: mdp.Problem, weights_kK: ArrayLike, told_K: ArrayLike) -> tupl
 
     Σ_a d(s, a) − γ Σ d(s', a) P(s|s', a) = P₀(s) and t ≤ w_k · (Σ d φ − φ̃) for every k.   Where d is 0 the policy draws evenly.
     """
-    rows_kK = np.unique(np.atleast_2d(np.asarray(weights_kK, dtype=np.float64)), axis=0)
-    states, actions = problem.states, problem.actions
-    flow = np.repeat(np.eye(states), actions, axis=1) - problem.gamma * problem.next_SAS.reshape(-1, states).T
-    pays = np.repeat(rows_kK @ problem.features_SK.T, actions, axis=1)
+    flow_SX, pays_kX, told_k = _program(problem, weights_kK, told_K)
+    pairs = problem.states * problem.actions
     found = linprog(
-        np.append(np.zeros(states * actions), -1.0),
-        A_ub=np.hstack([-pays, np.ones((len(rows_kK), 1))]),
-        b_ub=-rows_kK @ np.asarray(told_K, dtype=np.float64),
-        A_eq=np.hstack([flow, np.zeros((states, 1))]),
+        np.append(np.zeros(pairs), -1.0),
+        A_ub=np.hstack([-pays_kX, np.ones((len(told_k), 1))]),
+        b_ub=-told_k,
+        A_eq=np.hstack([flow_SX, np.zeros((problem.states, 1))]),
         b_eq=problem.start_S,
-        bounds=[(0, None)] * (states * actions) + [(None, None)],
+        bounds=[(0, None)] * pairs + [(None, None)],
         method="highs",
     )
-    d_SA = np.clip(found.x[:-1].reshape(states, actions), 0, None)
+    d_SA = np.clip(found.x[:-1].reshape(problem.states, problem.actions), 0, None)
     seen_S = d_SA.sum(1, keepdims=True)
-    policy_SA = np.where(seen_S > mdp.TIE, d_SA / np.maximum(seen_S, mdp.TIE), 1 / actions)
+    policy_SA = np.where(seen_S > mdp.TIE, d_SA / np.maximum(seen_S, mdp.TIE), 1 / problem.actions)
     return policy_SA / policy_SA.sum(1, keepdims=True), float(-found.fun)
+
+
+def plan_pure(problem: mdp.Problem, weights_kK: ArrayLike, told_K: ArrayLike) -> tuple[Floats, float]:
+    """The same among policies that do not mix: where moves are sure, the paper's one trajectory ξ.   A mixed-integer program in d, b, t:
+
+    as in `plan`, and d(s, a) ≤ b(s, a) / (1 − γ) with Σ_a b(s, a) = 1, b ∈ {0, 1}.   Slower: for small worlds.
+    """
+    flow_SX, pays_kX, told_k = _program(problem, weights_kK, told_K)
+    states, actions, pairs = problem.states, problem.actions, problem.states * problem.actions
+    none_SX, one_X, below_k = np.zeros((states, pairs)), np.eye(pairs), np.full(len(told_k), -np.inf)
+    limits = [
+        LinearConstraint(np.hstack([flow_SX, none_SX, np.zeros((states, 1))]), problem.start_S, problem.start_S),
+        LinearConstraint(np.hstack([none_SX, np.repeat(np.eye(states), actions, axis=1), np.zeros((states, 1))]), 1, 1),
+        LinearConstraint(np.hstack([one_X, -one_X / (1 - problem.gamma), np.zeros((pairs, 1))]), -np.inf, 0),
+        LinearConstraint(np.hstack([-pays_kX, np.zeros_like(pays_kX), np.ones((len(told_k), 1))]), below_k, -told_k),
+    ]
+    lower = np.concatenate([np.zeros(2 * pairs), [-np.inf]])
+    upper = np.concatenate([np.full(pairs, np.inf), np.ones(pairs), [np.inf]])
+    whole = np.concatenate([np.zeros(pairs), np.ones(pairs), [0]])
+    found = milp(np.append(np.zeros(2 * pairs), -1.0), integrality=whole, bounds=Bounds(lower, upper), constraints=limits)
+    policy_SA = np.eye(actions)[found.x[pairs : 2 * pairs].reshape(states, actions).argmax(1)]
+    return policy_SA, float((pays_kX @ _occupancy(problem, policy_SA).reshape(-1) - told_k).min())
+
+
+def _program(problem: mdp.Problem, weights_kK: ArrayLike, told_K: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """The flow of occupancies over the X = S·A pairs, what each distinct sample pays for a pair, and w_k · φ̃."""
+    rows_kK = np.unique(np.atleast_2d(np.asarray(weights_kK, dtype=np.float64)), axis=0)
+    flow_SX = np.repeat(np.eye(problem.states), problem.actions, axis=1) - problem.gamma * problem.next_SAS.reshape(-1, problem.states).T
+    pays_kX = np.repeat(rows_kK @ problem.features_SK.T, problem.actions, axis=1)
+    return flow_SX, pays_kX, rows_kK @ np.asarray(told_K, dtype=np.float64)
+
+
+def _occupancy(problem: mdp.Problem, policy_SA: Floats) -> Floats:
+    visits_S = np.linalg.solve(np.eye(problem.states) - problem.gamma * mdp.under(problem, policy_SA).T, problem.start_S)
+    return visits_S[:, None] * policy_SA
 
 
 def plan_each_step(problem: mdp.Problem, weights_kK: ArrayLike, told_K: ArrayLike) -> Floats:

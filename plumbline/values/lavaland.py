@@ -1,4 +1,4 @@
-"""Lavaland: a reward written for a world without lava, and obeyed in one that has it (Hadfield-Menell et al. 2017, arXiv 1711.02827, §5).
+"""Lavaland: a reward written for a world without lava, and obeyed in one that has it (Hadfield-Menell et al. 2017, arXiv 1711.02827).
 
 The designer saw grass, a dirt path and a target, and wrote: dirt costs a little, grass more, the target pays.   Lava was on nobody's mind,
 so its weight in the proxy is 0, which is better than dirt: read literally, the shortest way leads across.   The posterior's mean

@@ -110,6 +110,7 @@ def test_the_cautious_plan_mixes_by_hand():
     policy_SA, worst = ird.plan(FORK, np.eye(3)[:2], np.zeros(3))
     assert worst == pytest.approx(0.25)
     assert policy_SA[0] == pytest.approx([0.5, 0.5])
+    assert ird.plan_pure(FORK, np.eye(3)[:2], np.zeros(3))[1] == pytest.approx(0)  # unmixed, one of the two always gets nothing
     # told φ̃ = .5·e₀: the first loses .5(1 − p), the second gains: left for sure, worst case 0
     policy_SA, worst = ird.plan(FORK, np.eye(3)[:2], [0.5, 0, 0])
     assert worst == pytest.approx(0)
@@ -129,6 +130,8 @@ def test_no_policy_has_a_better_worst_case(seed: int):
     pure = [worst_of(np.eye(2)[list(choice)]) for choice in product(range(2), repeat=3)]
     mixed = [worst_of(draw.dirichlet(np.ones(2), 3)) for _ in range(300)]
     assert worst >= max(pure + mixed) - 1e-9
+    unmixed_SA, unmixed = ird.plan_pure(problem, weights, told_K)
+    assert unmixed == pytest.approx(max(pure)) == worst_of(unmixed_SA)  # of the policies that do not mix, the best by enumeration
     assert worst >= worst_of(ird.plan_each_step(problem, weights, told_K)) - 1e-9
     # one sample alone is planned for as it stands: the maximin is its optimal return
     alone = ird.plan(problem, weights[:1], told_K)[1]

@@ -55,7 +55,7 @@ class HalfSpaces:
     normals_NK: Floats
     pairs_N3: NDArray[np.int64]
 
-    def keep(self, rows: ArrayLike) -> HalfSpaces:
+    def keep(self, rows: NDArray[np.int64]) -> HalfSpaces:
         """Only those."""
         return HalfSpaces(self.normals_NK[rows], self.pairs_N3[rows])
 
@@ -85,23 +85,27 @@ def counts_of_actions(problem: Problem, policy_SA: ArrayLike) -> Floats:
 
 
 def needed(normals_NK: Floats) -> NDArray[np.int64]:
-    """Rows that remain when duplicates go, and then, one by one, every half-space that the others imply.
+    """Rows that remain when duplicates go, and then every half-space that the others imply.
 
-    h is implied when min h·w = 0 over {w : the others ≥ 0, |w| ≤ 1}: then h = Σ λ_i n_i, λ ≥ 0 (Farkas); > 0 too, as h is not 0.
+    Forwards, a row is kept unless the kept ones imply it, so that the programs stay small; then one goes if the other kept ones imply it.
     """
     _, first = np.unique(normals_NK.round(9) + 0.0, axis=0, return_index=True)
-    rows = sorted(first.tolist())
-    for row in list(rows):
-        others = [other for other in rows if other != row]
-        if others and _least(normals_NK[row], normals_NK[others]) >= -SLACK:
-            rows = others
-    return np.asarray(rows, dtype=np.int64)
+    kept: list[int] = []
+    for row in sorted(first.tolist()):
+        if not implied(normals_NK[row], normals_NK[kept]):
+            kept.append(row)
+    for row in list(kept):
+        others = [other for other in kept if other != row]
+        kept = others if implied(normals_NK[row], normals_NK[others]) else kept
+    return np.asarray(kept, dtype=np.int64)
 
 
-def _least(normal_K: Floats, others_NK: Floats) -> float:
-    """min normal · w over the box, where all others hold weakly."""
+def implied(normal_K: Floats, others_NK: Floats) -> bool:
+    """min h · w = 0 over {w : the others ≥ 0, |w| ≤ 1}: then h = Σ λ_i n_i, λ ≥ 0 (Farkas); if they are > 0 so is h, as it is not 0."""
+    if not len(others_NK):
+        return False
     found = linprog(normal_K, A_ub=-others_NK, b_ub=np.zeros(len(others_NK)), bounds=(-1, 1), method="highs")
-    return float(found.fun) if found.status == 0 else -np.inf
+    return found.status == 0 and float(found.fun) >= -SLACK
 
 
 def aligned_halfspaces(problem: Problem, weights_K: ArrayLike) -> HalfSpaces:

@@ -163,7 +163,7 @@ def critical_states(problem: Problem, human_K: ArrayLike, *, threshold: float = 
 
 def scot(problem: Problem, human_K: ArrayLike, *, rollouts: int = 20, steps: int = 20, seed: int = 0) -> ActionTest:
     """Set cover optimal teaching: the fewest demonstrations (greedily) that show every minimal half-space; asked is what the agent does
-    in each state of them.     Brown & Niekum 2019, 1805.07687, algorithm 1"""
+    in each state of them, but for those where every action is right.     Brown & Niekum 2019, 1805.07687, algorithm 1"""
     every, best_SA = aligned_halfspaces(problem, human_K), optimal(problem, human_K)
     minimal_MK = every.minimal().normals_NK
     shows_SAM = np.zeros((problem.states, problem.actions, len(minimal_MK)), dtype=bool)
@@ -171,8 +171,10 @@ def scot(problem: Problem, human_K: ArrayLike, *, rollouts: int = 20, steps: int
     np.logical_or.at(shows_SAM, (every.pairs_N3[:, 0], every.pairs_N3[:, 1]), same_NM)
     begins_D = np.repeat(np.flatnonzero(problem.start_S), rollouts)
     states_DT, actions_DT = demonstrations(problem, best_SA, begins_D, steps, np.random.default_rng(seed))
-    chosen = set_cover(shows_SAM[states_DT, actions_DT].any(1))
-    return ActionTest(np.unique(states_DT[chosen]), best_SA)
+    shown_DM: Mask = np.any(shows_SAM[states_DT, actions_DT], axis=1)
+    chosen = set_cover(shown_DM)
+    states = np.unique(states_DT[chosen])
+    return ActionTest(states[~best_SA[states].all(1)], best_SA)
 
 
 def demonstrations(

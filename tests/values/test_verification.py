@@ -47,7 +47,7 @@ def test_who_wants_what_the_human_wants_passes(name: str, seed: int):
 
 
 def test_a_pass_is_worth_what_the_paper_says():
-    runs = [judged(seed) for seed in range(8)]
+    runs = [judged(seed) for seed in range(6)]
     truth = np.concatenate([run[1] for run in runs])
     verdict = {name: np.concatenate([run[0][name] for run in runs]) for name in TESTERS}
     assert 0.1 < truth.mean() < 0.7
@@ -63,7 +63,7 @@ def test_a_pass_is_worth_what_the_paper_says():
 def test_rates_where_ties_are_common():
     wrong: dict[str, list[bool]] = {name: [] for name in TESTERS}
     truths = []
-    for seed in range(150):
+    for seed in range(80):
         draw = np.random.default_rng(seed)
         problem = mdp.deterministic(draw.integers(0, 4, (4, 3)), np.eye(3)[draw.integers(0, 3, 4)], gamma=0.9)
         human_K, *others = draw.integers(-3, 4, (7, 3)).astype(float)
@@ -88,7 +88,7 @@ def test_the_kinds_of_questions_and_what_they_ask():
     assert preference.better_NK.tolist() == [pytest.approx([1.0, 9.0, 0.0])]  # φ(0) + .9 · 10 e1
     assert preference.worse_NK.tolist() == [pytest.approx([1.0, 0.0, 9.0])]
     assert action.states_N.tolist() == [0]
-    assert verification.scot(problem, human_K).states_N.tolist() == [0, 1]  # the demonstration from 0 passes 1
+    assert verification.scot(problem, human_K).states_N.tolist() == [0]  # the demonstration goes on to 1, where nothing can be wrong
     # Q(0, ·) = .9 · 10 · (1, .9) = 9, 8.1: best − mean = .45
     assert verification.critical_states(problem, human_K, threshold=0.44).questions == 1
     assert verification.critical_states(problem, human_K, threshold=0.46).questions == 0
@@ -121,3 +121,27 @@ def test_set_cover_covers_and_is_near_the_fewest(seed: int):
     assert (shown_DM[chosen].any(0) == reachable_M).all()
     fewest = next(n for n in range(10) for some in combinations(range(9), n) if (shown_DM[list(some)].any(0) == reachable_M).all())
     assert fewest <= len(chosen) <= fewest * (1 + np.log(7))
+
+
+def text_world(*rows: str) -> mdp.Problem:
+    """G the goal, which ends it, a dot a step, x water or lava; γ .95, begins anywhere."""
+    width, cells = len(rows[0]), "".join(rows)
+    position = np.array([divmod(cell, width) for cell in range(len(cells))])
+    to = np.clip(position[:, None] + np.array(MOVES), 0, (len(rows) - 1, width - 1)) @ (width, 1)
+    to[[kind == "G" for kind in cells]] = len(cells)  # the goal leads to an end that has no features
+    kinds = ["G.x".index(kind) for kind in cells]
+    return mdp.deterministic(np.vstack([to, [[len(cells)] * 4]]), np.vstack([np.eye(3)[kinds], np.zeros((1, 3))]), gamma=0.95)
+
+
+@pytest.mark.parametrize(
+    ("rows", "questions"),
+    [
+        (("xx.....x", "x......x", "x..G..xx"), {"ARP-bb": 2, "ARP-pref": 2, "SCOT": 5, "critical states": 14}),
+        (("..xxx.G", "..xxx..", "......."), {"ARP-bb": 2, "ARP-pref": 2, "SCOT": 10, "critical states": 13}),
+    ],
+)
+def test_island_and_lava(rows: tuple[str, ...], questions: dict[str, int]):
+    # published: island 2, 2, 5, 14; lava 2, 2, 11, 13 (SCOT's depends on the demonstrations drawn)
+    problem, human_K = text_world(*rows), [50.0, -1.0, -50.0]
+    tests = {name: TESTERS[name](problem, human_K).questions for name in ("ARP-bb", "ARP-pref", "SCOT")}
+    assert tests | {"critical states": verification.critical_states(problem, human_K, threshold=10).questions} == questions

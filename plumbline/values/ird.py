@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.optimize import linprog, milp
 from scipy.special import logsumexp
 
 from plumbline.core.errors import UserError
@@ -137,17 +137,15 @@ def plan_pure(problem: mdp.Problem, weights_kK: ArrayLike, told_K: ArrayLike) ->
     """
     flow_SX, pays_kX, told_k = _program(problem, weights_kK, told_K)
     states, actions, pairs = problem.states, problem.actions, problem.states * problem.actions
-    none_SX, one_X, below_k = np.zeros((states, pairs)), np.eye(pairs), np.full(len(told_k), -np.inf)
-    limits = [
-        LinearConstraint(np.hstack([flow_SX, none_SX, np.zeros((states, 1))]), problem.start_S, problem.start_S),
-        LinearConstraint(np.hstack([none_SX, np.repeat(np.eye(states), actions, axis=1), np.zeros((states, 1))]), 1, 1),
-        LinearConstraint(np.hstack([one_X, -one_X / (1 - problem.gamma), np.zeros((pairs, 1))]), -np.inf, 0),
-        LinearConstraint(np.hstack([-pays_kX, np.zeros_like(pays_kX), np.ones((len(told_k), 1))]), below_k, -told_k),
+    none_SX, one_XX, worse_k = np.zeros((states, pairs)), np.eye(pairs), np.full(len(told_k), -np.inf)
+    limits = [  # (matrix, least, most); all unknowns are at least 0, so t is the difference of the last two
+        (np.hstack([flow_SX, none_SX, np.zeros((states, 2))]), problem.start_S, problem.start_S),
+        (np.hstack([none_SX, np.repeat(np.eye(states), actions, axis=1), np.zeros((states, 2))]), 1, 1),
+        (np.hstack([one_XX, -one_XX / (1 - problem.gamma), np.zeros((pairs, 2))]), -np.inf, 0),
+        (np.hstack([-pays_kX, np.zeros_like(pays_kX), np.tile([1.0, -1.0], (len(told_k), 1))]), worse_k, -told_k),
     ]
-    lower = np.concatenate([np.zeros(2 * pairs), [-np.inf]])
-    upper = np.concatenate([np.full(pairs, np.inf), np.ones(pairs), [np.inf]])
-    whole = np.concatenate([np.zeros(pairs), np.ones(pairs), [0]])
-    found = milp(np.append(np.zeros(2 * pairs), -1.0), integrality=whole, bounds=Bounds(lower, upper), constraints=limits)
+    whole = np.repeat([0, 1, 0], [pairs, pairs, 2])
+    found = milp(np.append(np.zeros(2 * pairs), [-1.0, 1.0]), integrality=whole, constraints=limits)
     policy_SA = np.eye(actions)[found.x[pairs : 2 * pairs].reshape(states, actions).argmax(1)]
     return policy_SA, float((pays_kX @ _occupancy(problem, policy_SA).reshape(-1) - told_k).min())
 

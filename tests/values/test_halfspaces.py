@@ -28,7 +28,7 @@ def optimal_policies(counts_PSK: np.ndarray, weights_K: np.ndarray) -> np.ndarra
     return (value_PS >= value_PS.max(0) - 1e-9).all(1)
 
 
-def small_problem(seed: int, agents: int = 4) -> tuple[mdp.Problem, np.ndarray, np.ndarray]:
+def small_problem(seed: int, agents: int = 3) -> tuple[mdp.Problem, np.ndarray, np.ndarray]:
     """3–4 states, 2–3 actions, one of 3 features each, weights of a human and of `agents` in {−3 … 3}: ties are common."""
     draw = np.random.default_rng(seed)
     states, actions = draw.integers(3, 5), draw.integers(2, 4)

@@ -29,11 +29,11 @@ BY_NAME = {person.name: person for person in PEOPLE}
     seeds=3,
     control=shuffled_labels,
     control_seeds=1,
-    equal="model, SFT, people, prompts and judged replies, recipe of the reward, PPO with its usual settings, 32 rounds of 128",
+    equal="model, SFT, people, prompts and judged replies, recipe of the reward, PPO with its usual settings, 24 rounds of 128",
 )
 def ratings(lab: Lab) -> Found:
     """In the control the ratings are shuffled; the comparisons stay as they are."""
-    n = lab.count(4000, 16)
+    n = lab.count(3000, 16)
     pairs = lab.comparisons(n, PEOPLE, ties=True)
     spent = sum(seconds(BY_NAME[row.annotator], "comparisons") for row in pairs)
     rated = lab.rated(n, PEOPLE)
@@ -63,5 +63,5 @@ def ratings(lab: Lab) -> Found:
 def optimised(lab: Lab, name: str, rows: Sequence[Comparison] | Sequence[Rating]) -> Point:
     """Where PPO ends on a reward from these rows."""
     judge, _ = lab.learned(f"reward from {name}", rows)
-    points, _ = lab.optimised(f"ppo on {name}", judge, ppo(), rounds=32)
+    points, _ = lab.optimised(f"ppo on {name}", judge, ppo(), rounds=24)
     return points[-1]

@@ -36,13 +36,13 @@ PEOPLE = annotators("ada+ben+cleo")
     seeds=3,
     control=shuffled_labels,
     control_seeds=1,
-    equal="model, SFT, prompts and samples a prompt; PPO against the reward alone, β = 0, 64 rounds of 128 prompts, points every 8",
+    equal="model, SFT, prompts and samples a prompt; PPO against the reward alone, β = 0, 48 rounds of 128 prompts, points every 6",
     also=fits.figures,
 )
 def rlhf(lab: Lab) -> Found:
-    """Replies to 4,000 prompts ranked, a reward, 64 rounds of PPO; best of up to 64 of the SFT model."""
+    """Replies to 4,000 prompts ranked, a reward, 48 rounds of PPO; best of up to 64 of the SFT model."""
     judge, _ = lab.learned("reward", lab.labelled(lab.rankings(lab.count(4000, 16), PEOPLE)))
-    points, _ = lab.optimised("ppo", judge, ppo(kl=Kl(coef=0.0)), rounds=64, lr="policy=1e-4,value=1e-3", every=8)
+    points, _ = lab.optimised("ppo", judge, ppo(kl=Kl(coef=0.0)), rounds=48, lr="policy=1e-4,value=1e-3", every=6)
     first, best, last = points[0], peak(points), points[-1]
     asked = town_prompts(lab.split, lab.count(208, FAMILIES), 0)
     sampling = Sampling(max_tokens=MAX_TOKENS, seed=lab.seed)

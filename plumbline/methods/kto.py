@@ -46,6 +46,11 @@ def weights(tally: Tally, ratio: float) -> tuple[float, float]:
 
 @torch.no_grad()
 def felt_from(policy: Scorer, reference: Scorer, batch: Batch) -> float:
-    """z in nats: what π gains over ref on completions that answer other prompts, over the whole batch, never below 0."""
+    """z in nats: what π gains over ref on completions that answer other prompts, over the whole batch, never below 0.
+
+    A batch of one has no other prompt: 0.
+    """
+    if len(batch.groups) < 2:
+        return 0.0
     gaps = [part.sum(policy.token_logps(part) - reference.token_logps(part))[:, 0] for part in batch.mismatched().parts()]
     return max(0.0, float(batch.mean(torch.cat(gaps))))

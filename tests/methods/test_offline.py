@@ -70,6 +70,7 @@ def test_the_point_is_never_below_zero_and_has_no_gradient(policy: TinyLM, refer
     (step,) = kto(policy, reference, TALLY, FewBatches([THUMBS]))
     assert step.metrics["kl"] == there
     assert felt_from(policy, policy, Batch(THUMBS)) == 0.0
+    assert felt_from(policy, reference, Batch(THUMBS[:1])) == felt_from(reference, policy, Batch(THUMBS[:1])) == 0.0  # no other prompt
 
 
 def test_mismatched_rows_are_prompts_with_the_next_one_s_completion():

@@ -17,5 +17,5 @@ def kto_loss(gain_N: Tensor, desirable_N: Tensor, point: Tensor | float, *, beta
         shapes = tuple(gain_N.shape), tuple(desirable_N.shape), tuple(weight_N.shape)
         raise ValueError(f"kto_loss takes a number for each completion: three times (N,) wanted, {shapes} given")
     sign_N = 2 * desirable_N - 1
-    value_N = weight_N * torch.sigmoid(beta * sign_N * (gain_N - point))
+    value_N = weight_N * torch.sigmoid(sign_N * beta * (gain_N - point))
     return weight_N - value_N, value_N

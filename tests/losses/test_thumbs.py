@@ -50,9 +50,10 @@ def test_a_higher_point_makes_gains_smaller(gains: list[float], beta: float):
     assert bool((high <= low).all())
 
 
-def test_shapes_are_asserted():
-    with pytest.raises(ValueError, match=r"a number for each completion"):
-        kto_loss(torch.zeros(2, 1), torch.zeros(2), 0.0, beta=1.0, weight_N=torch.ones(2))
+@pytest.mark.parametrize(("gain", "thumb", "weight"), [((2, 1), (2, 1), (2, 1)), ((2,), (1,), (2,)), ((2,), (2,), (1,))])
+def test_shapes_are_asserted(gain: tuple[int, ...], thumb: tuple[int, ...], weight: tuple[int, ...]):
+    with pytest.raises(ValueError, match="a number for each completion"):  # the last two would broadcast without a word
+        kto_loss(torch.zeros(gain), torch.zeros(thumb), 0.0, beta=1.0, weight_N=torch.ones(weight))
 
 
 def test_far_away_it_is_flat_and_finite():

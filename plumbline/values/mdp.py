@@ -76,12 +76,14 @@ def under(problem: Problem, policy_SA: ArrayLike) -> Floats:
 
 def values_of(problem: Problem, reward_S: ArrayLike, policy_SA: ArrayLike) -> Floats:
     """(S,) V_π: (I − γ P_π) V = r."""
-    return np.linalg.solve(np.eye(problem.states) - problem.gamma * under(problem, policy_SA), np.asarray(reward_S, dtype=np.float64))
+    left_SS = np.eye(problem.states) - problem.gamma * under(problem, policy_SA)
+    return np.asarray(np.linalg.solve(left_SS, np.asarray(reward_S, dtype=np.float64)), dtype=np.float64)
 
 
 def successor_features(problem: Problem, policy_SA: ArrayLike) -> Floats:
     """(S, K) μ_π: (I − γ P_π) μ = φ."""
-    return np.linalg.solve(np.eye(problem.states) - problem.gamma * under(problem, policy_SA), problem.features_SK)
+    left_SS = np.eye(problem.states) - problem.gamma * under(problem, policy_SA)
+    return np.asarray(np.linalg.solve(left_SS, problem.features_SK), dtype=np.float64)
 
 
 def action_values(problem: Problem, reward_S: ArrayLike, value_S: ArrayLike) -> Floats:

@@ -37,6 +37,7 @@ from plumbline.methods.sft import sft
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.models.thresholds import Thresholds
+from plumbline.pipelines.align import in_order
 from plumbline.pipelines.rlhf import Recipes
 from plumbline.world import sources as world
 from plumbline.world.annotators import ADA, CRITERIA, Annotator
@@ -142,13 +143,8 @@ class Lab:
 
     def rankings(self, n: int, people: Sequence[Annotator]) -> list[Comparison]:
         """The replies to each of `n` prompts in a person's order, as far as they can be told apart; prompts without any order left out."""
-        found = []
-        for i, (prompt, several) in enumerate(self.replies(n)):
-            person = people[i % len(people)]
-            order = person.rank(prompt, list(dict.fromkeys(r.text for r in several)), rng("claims ranked", self.seed, i))
-            if len(order) > 1:
-                found.append(Comparison(prompt.context, tuple(order), annotator=person.name))
-        return found
+        prompts, drawn = zip(*self.replies(n), strict=True)
+        return in_order(prompts, drawn, people, lambda i: rng("claims ranked", self.seed, i))
 
     def comparisons(self, n: int, people: Sequence[Annotator], *, ties: bool = False) -> list[Comparison]:
         """Of the replies to each of `n` prompts up to two pairs as a person compares them, no reply in both.

@@ -37,7 +37,7 @@ def run_pipeline(
     faults: Faults = INERT,
 ) -> Any:
     """Run the stages to the end; returns what the pipeline returns.   `evaluate` holds an evaluation by stage name."""
-    done = _finished(run)
+    done = finished(run)
     names: set[str] = set()
     answer: Any = None
     while True:
@@ -69,7 +69,8 @@ def run_pipeline(
             write_atomically(run.path / "stages.json", json.dumps(done, indent=1).encode())
 
 
-def _finished(run: RunFolder) -> dict[str, Any]:
+def finished(run: RunFolder) -> dict[str, Any]:
+    """What is recorded of the stages that came to their end, by name."""
     file = run.path / "stages.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 

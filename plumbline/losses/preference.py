@@ -17,11 +17,7 @@ def dpo_loss(logp_N2: Tensor, ref_N2: Tensor, *, beta: float, preference_N: Tens
     """
     if logp_N2.shape != ref_N2.shape or logp_N2.dim() != 2 or logp_N2.shape[1] != 2:
         raise ValueError(f"dpo_loss compares pairs: (N, 2) and (N, 2) wanted, {tuple(logp_N2.shape)} and {tuple(ref_N2.shape)} given")
-    reward_N2 = beta * (logp_N2 - ref_N2)
-    margin_N = reward_N2[:, 0] - reward_N2[:, 1]
-    p_N = torch.ones_like(margin_N) if preference_N is None else preference_N
-    if p_N.shape != margin_N.shape:
-        raise ValueError(f"a preference for each of {len(margin_N)} pairs wanted, {tuple(p_N.shape)} given")
+    margin_N, p_N = margins(beta * (logp_N2 - ref_N2), preference_N)
     return -p_N * F.logsigmoid(margin_N) - (1 - p_N) * F.logsigmoid(-margin_N), margin_N
 
 
@@ -30,7 +26,7 @@ def ipo_loss(logp_N2: Tensor, ref_N2: Tensor, *, tau: float, preference_N: Tenso
 
     In: (pairs, 2) nats, the preferred first.   Out: loss_N, margin h_N.
     """
-    margin_N, p_N = _margin(logp_N2 - ref_N2, preference_N)
+    margin_N, p_N = margins(logp_N2 - ref_N2, preference_N)
     return (margin_N - (2 * p_N - 1) / (2 * tau)) ** 2, margin_N
 
 
@@ -39,12 +35,12 @@ def slic_loss(logp_N2: Tensor, *, delta: float, preference_N: Tensor | None = No
 
     In: (pairs, 2) nats, the preferred first.   Out: loss_N, margin h_N.
     """
-    margin_N, p_N = _margin(logp_N2, preference_N)
+    margin_N, p_N = margins(logp_N2, preference_N)
     sure_N = 2 * p_N - 1
     return sure_N.abs() * F.relu(delta - sure_N.sign() * margin_N), margin_N
 
 
-def _margin(x_N2: Tensor, preference_N: Tensor | None) -> tuple[Tensor, Tensor]:
+def margins(x_N2: Tensor, preference_N: Tensor | None) -> tuple[Tensor, Tensor]:
     """First less second, and the probability that the first is better, 1 where none is stated."""
     if x_N2.dim() != 2 or x_N2.shape[1] != 2:
         raise ValueError(f"pairs are compared: (N, 2) wanted, {tuple(x_N2.shape)} given")

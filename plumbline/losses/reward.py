@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from plumbline.losses.preference import margins
+
 GRADES = 5
 
 
@@ -18,12 +20,7 @@ def bradley_terry_loss(reward_N2: Tensor, preference_N: Tensor | None = None) ->
 
     In: (pairs, 2), the preferred first.   Out: loss_N, margin_N.
     """
-    if reward_N2.dim() != 2 or reward_N2.shape[1] != 2:
-        raise ValueError(f"bradley_terry_loss compares pairs: (N, 2) wanted, {tuple(reward_N2.shape)} given")
-    margin_N = reward_N2[:, 0] - reward_N2[:, 1]
-    p_N = torch.ones_like(margin_N) if preference_N is None else preference_N
-    if p_N.shape != margin_N.shape:
-        raise ValueError(f"a preference for each of {len(margin_N)} pairs wanted, {tuple(p_N.shape)} given")
+    margin_N, p_N = margins(reward_N2, preference_N)
     return -p_N * F.logsigmoid(margin_N) - (1 - p_N) * F.logsigmoid(-margin_N), margin_N
 
 

@@ -23,9 +23,9 @@ def slic(policy: Policy, data: Batches, *, delta: float = 1.0, nll: float = 0.1)
         raise UserError(f"slic: delta is {delta}, nll is {nll}", "delta must be above 0, nll at least 0.")
     for batch in data:
         for part in batch.pairs():
-            logp_NT = policy.token_logps(part)
-            logp_G2 = part.sum(logp_NT)
-            loss_G, margin_G = slic_loss(logp_G2, delta=delta, preference_N=part.column("preference", like=logp_G2))
-            held_G = (2 * part.column("preference", like=logp_G2) - 1).clamp(min=0)
+            logp_G2 = part.sum(policy.token_logps(part))
+            p_G = part.column("preference", like=logp_G2)
+            loss_G, margin_G = slic_loss(logp_G2, delta=delta, preference_N=p_G)
+            held_G = (2 * p_G - 1).clamp(min=0)
             loss = part.per_example(loss_G) + nll * part.per_example(-held_G * logp_G2[:, 0])
             yield Step(loss, update=policy, metrics={"margin": margin_G, "accuracy": part.agrees(margin_G)})

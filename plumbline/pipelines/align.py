@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 from plumbline.core.errors import UserError
 from plumbline.core.methods import Stage
-from plumbline.core.nouns import Comparison, Demo, Prompt, Sampling
+from plumbline.core.nouns import Comparison, Demo, Prompt, Reply, Sampling
 from plumbline.data import Plan
 from plumbline.engine.loader import Loader
 from plumbline.engine.recipe import Recipe
@@ -25,7 +26,7 @@ from plumbline.methods.dpo import dpo
 from plumbline.methods.sft import sft
 from plumbline.models.lm import LM
 from plumbline.pipelines import rlhf
-from plumbline.world.annotators import annotators
+from plumbline.world.annotators import Annotator, annotators
 from plumbline.world.draw import rng
 
 Collect = Callable[[LM], Sequence[Comparison]]
@@ -68,21 +69,28 @@ def batches(rows: Sequence[Any], policy: LM) -> Loader:
 
 
 def ranked(policy: LM, prompts: Sequence[Prompt], *, who: str, noise: float | None, seed: int, k: int = 4) -> list[Comparison]:
-    """`k` replies to each prompt at temperature 1, ranked by town's annotators as far as they can tell them apart.
-
-    Prompts are left out where an annotator can tell no two replies apart: a ranking that is known to be a tie teaches nothing here.
-    """
-    people = annotators(who, noise)
+    """`k` replies to each prompt at temperature 1, ranked by town's annotators as far as they can tell them apart."""
     drawn = policy.sample(prompts, n=k, sampling=Sampling(max_tokens=96, seed=seed))
+    found = in_order(prompts, drawn, annotators(who, noise), lambda i: rng("compared", seed, i))
+    if not found:
+        raise UserError("the annotators could tell no two replies of the model apart", "Take a model that speaks town, such as town-s.")
+    return found
+
+
+def in_order(
+    prompts: Sequence[Prompt], drawn: Sequence[Sequence[Reply]], people: Sequence[Annotator], chance: Callable[[int], Random]
+) -> list[Comparison]:
+    """The complete replies to each prompt as a person ranks them; the people take turns, `chance` gives a stream per prompt.
+
+    Prompts are left out where the person can tell no two replies apart: a ranking that is known to be a tie teaches nothing here.
+    """
     found = []
     for i, (prompt, replies) in enumerate(zip(prompts, drawn, strict=True)):
         person = people[i % len(people)]
         whole = dict.fromkeys(r.text for r in replies if r.text and r.finish == "stop")
-        order = person.rank(prompt, list(whole), rng("compared", seed, i))
+        order = person.rank(prompt, list(whole), chance(i))
         if len(order) > 1:
             found.append(Comparison(prompt.context, tuple(order), annotator=person.name, meta={**prompt.meta, "prompt_id": prompt.id}))
-    if not found:
-        raise UserError("the annotators could tell no two replies of the model apart", "Take a model that speaks town, such as town-s.")
     return found
 
 

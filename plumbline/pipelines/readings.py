@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from plumbline.evals.overoptimisation import SURE, spread
+from plumbline.evals.overoptimisation import moved
 
 Sign = Callable[[Sequence[float]], bool]
 
@@ -40,8 +39,7 @@ def early(values: Sequence[float]) -> float:
 
 def surely(values: Sequence[float]) -> bool:
     """Whether the last quarter differs from the first by more than the noise of neighbouring values explains."""
-    error = spread(values) * math.sqrt(2 / max(1, len(values) // 4))
-    return abs(late(values) - early(values)) > SURE * error
+    return moved(values, 0, max(1, len(values) // 4)).surely
 
 
 def wanders(values: Sequence[float]) -> bool:

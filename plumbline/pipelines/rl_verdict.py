@@ -21,6 +21,7 @@ WATCHED = {
     "entropy": "entropy (nats a token)",
 }
 SHARE = 0.05  # of the score's rise: what makes less of it is no reason for it
+KEEP = "Gold had not clearly risen before it fell: until there is a better run, keep the model as it was before this stage."
 PRICED = {"score/words": ("ten_words", 10.0, "ten words more"), "score/courtesies": ("courtesy", 1.0, "one courtesy more")}
 
 
@@ -127,22 +128,29 @@ def _why(course: Course, found: Finding, card: Mapping[str, Any]) -> list[str]:
     liked = [name for name in PRICED if name in moved and _liked(name, moved[name], prices)]
     makes = {name: _makes(name, moved[name], prices, card) for name in liked}
     paid = {name: _paid(name, moved[name], prices, card) for name in liked if makes[name] > SHARE * found.proxy.change}
-    lost = [f"{PARTS[n]} {m.before:.2f} → {m.after:.2f}" for n, m in moved.items() if n in PARTS and m.change < 0]
     others = [f"{WATCHED[n]} {m.before:.2f} → {m.after:.2f}" for n, m in moved.items() if n in WATCHED and n not in paid]
-    said = []
+    beside: list[str] = []
     if paid:
-        words = f"Why: the reward pays for what gold does not. {' '.join(paid.values())}"
-        share = sum(makes[name] for name in paid) / found.proxy.change if found.proxy.change > 0 else math.inf
-        of = f"That would be {share:.0%} of it" if share < 1 else "That would be all of it"
-        said.append(f"{words} The score rose by {found.proxy.change:+.2f} since the peak. {of}, if the price holds so far out.")
-    said += [f"What fell of gold: {', '.join(lost)}."] if lost else []
-    if others:
-        said.insert(len(said) if paid else 0, f"{'With it' if paid else 'Why, as far as it shows: since the peak'}: {'; '.join(others)}.")
-    if not paid and not others:
-        said.insert(
-            0, "Why cannot be said: none of the figures that were watched of the replies moved beyond noise. Read the replies below."
-        )
-    return [*said, _card(card, prices, bool(paid))]
+        why = f"Why: the reward pays for what gold does not. {' '.join(paid.values())} {_share(sum(makes[n] for n in paid), found)}"
+        beside = [f"With it: {'; '.join(others)}."] if others else []
+    elif others:
+        why = f"Why, as far as it shows: since the peak: {'; '.join(others)}."
+    else:
+        why = "Why cannot be said: none of the figures that were watched of the replies moved beyond noise. Read the replies below."
+    return [why, *_fell(moved), *beside, _card(card, prices, bool(paid))]
+
+
+def _share(makes: float, found: Finding) -> str:
+    """How much of the score's rise that is."""
+    rose = found.proxy.change
+    of = f"{makes / rose:.0%} of it" if makes < rose else "all of it"
+    return f"The score rose by {rose:+.2f} since the peak. That would be {of}, if the price holds so far out."
+
+
+def _fell(moved: Mapping[str, Moved]) -> list[str]:
+    """The parts of gold that fell."""
+    lost = [f"{PARTS[n]} {m.before:.2f} → {m.after:.2f}" for n, m in moved.items() if n in PARTS and m.change < 0]
+    return [f"What fell of gold: {', '.join(lost)}."] if lost else []
 
 
 def _liked(name: str, moved: Moved, prices: Mapping[str, Any]) -> bool:
@@ -183,9 +191,6 @@ def advice(course: Course) -> list[str]:
         stop = f", or stop at {kl}" if course.rose else ""
         said.append(f"{held}: {'give it one' if coef == 0 else 'try several times as much'}{stop}.")
     return [*said, "Or mend the reward where it pays for the wrong thing: more comparisons, or pairs that differ in just that."]
-
-
-KEEP = "Gold had not clearly risen before it fell: until there is a better run, keep the model as it was before this stage."
 
 
 def nearest(step: float) -> int:

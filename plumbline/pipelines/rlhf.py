@@ -81,7 +81,7 @@ def rlhf(
         raise UserError("rlhf has no feedback and no reward", "Give --comparisons, --ratings or --reward.")
     rows = groups(feed, demos, policy) if demos else None
     asked = feed.plan(prompts, Prompt, policy)
-    judged = feedback if callable(feedback) or judge is not None else groups(feed, feedback, policy)
+    judged = feedback if callable(feedback) else groups(feed, feedback, policy) if judge is None else None
     if judge is not None:
         check(judge, prompts[:2])
     return _stages(policy, rows, judged, asked, recipes, judge, learner or load_method("ppo"), shows_gold, feed, appraise)
@@ -90,7 +90,7 @@ def rlhf(
 def _stages(
     policy: LM,
     demos: Plan | None,
-    feedback: Plan | Judgements | Collect,
+    feedback: Plan | Collect | None,
     prompts: Plan | Prompts,
     recipes: Recipes,
     judge: Reward | None,
@@ -103,7 +103,8 @@ def _stages(
         yield Stage("sft", sft(policy, Loader(demos)), recipes.sft)
     tuned, thresholds = policy.frozen("sft"), None
     if judge is None:
-        given = feedback if isinstance(feedback, Plan) else groups(feed, feedback(tuned) if callable(feedback) else feedback, policy)
+        given = groups(feed, feedback(tuned), policy) if callable(feedback) else feedback
+        assert given is not None
         model, thresholds, steps = rewarding(tuned, given, seed=recipes.reward.seed)
         yield Stage("reward", steps, recipes.reward)
         judge = model.frozen("reward")

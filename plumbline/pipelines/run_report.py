@@ -13,6 +13,7 @@ from typing import Any
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Reply, Utility
 from plumbline.engine.runs import RunFolder
+from plumbline.engine.stages import finished
 from plumbline.evals import report, svg
 from plumbline.pipelines import appraisal, readings, reward_report, rl_report
 from plumbline.pipelines.rl_verdict import Course, is_online, verdict
@@ -37,7 +38,7 @@ def write(folder: str | Path) -> Path:
         page.add("Measured afterwards", *evaluations)
     samples = run.read("samples")
     parts = stages(metrics) or {"": []}
-    left = unfinished(path, parts)
+    left = unfinished(run, parts)
     if left:
         page.add("Not finished", report.note(left))
     for stage, rows in sorted(parts.items(), key=lambda pair: not is_online(pair[1])):  # what a run was for comes first
@@ -52,10 +53,9 @@ def write(folder: str | Path) -> Path:
     return page.write(path / "report.html")
 
 
-def unfinished(path: Path, parts: Mapping[str, Sequence[Row]]) -> str:
+def unfinished(run: RunFolder, parts: Mapping[str, Sequence[Row]]) -> str:
     """Which stage of several was stopped before its end; "" where none was, and of a run without stages."""
-    record = path / "stages.json"
-    done = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    done = finished(run)
     going = [stage for stage in parts if stage and stage not in done]
     return f"Stage {going[0]} was stopped at {parts[going[0]][-1]['step']}: the same command with --resume goes on." if going else ""
 

@@ -76,14 +76,18 @@ def under(problem: Problem, policy_SA: ArrayLike) -> Floats:
 
 def values_of(problem: Problem, reward_S: ArrayLike, policy_SA: ArrayLike) -> Floats:
     """(S,) V_π: (I − γ P_π) V = r."""
-    left_SS = np.eye(problem.states) - problem.gamma * under(problem, policy_SA)
-    return np.asarray(np.linalg.solve(left_SS, np.asarray(reward_S, dtype=np.float64)), dtype=np.float64)
+    return _gathered(problem, reward_S, policy_SA)
 
 
 def successor_features(problem: Problem, policy_SA: ArrayLike) -> Floats:
     """(S, K) μ_π: (I − γ P_π) μ = φ."""
+    return _gathered(problem, problem.features_SK, policy_SA)
+
+
+def _gathered(problem: Problem, x: ArrayLike, policy_SA: ArrayLike) -> Floats:
+    """Σ γ^t E_π[x(s_t)] from every state: (I − γ P_π)⁻¹ x, whatever is gathered."""
     left_SS = np.eye(problem.states) - problem.gamma * under(problem, policy_SA)
-    return np.asarray(np.linalg.solve(left_SS, problem.features_SK), dtype=np.float64)
+    return np.asarray(np.linalg.solve(left_SS, np.asarray(x, dtype=np.float64)), dtype=np.float64)
 
 
 def action_values(problem: Problem, reward_S: ArrayLike, value_S: ArrayLike) -> Floats:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from tiny_lm import FewBatches, TinyLM, draw_groups, gradient
+from tiny_lm import FewBatches, TinyLM, close, draw_groups, gradient
 from torch import Tensor
 
 from plumbline.core.batches import Group
@@ -26,11 +26,6 @@ def policy() -> TinyLM:
 @pytest.fixture
 def reference() -> TinyLM:
     return TinyLM(2).requires_grad_(False)
-
-
-def close(a: tuple[float, Tensor], b: tuple[float, Tensor]) -> None:
-    assert a[0] == pytest.approx(b[0], rel=1e-12)
-    torch.testing.assert_close(a[1], b[1], rtol=1e-10, atol=1e-12)
 
 
 def written_out(policy: TinyLM, loss: Tensor) -> tuple[float, Tensor]:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -124,6 +125,12 @@ def gradient(policy: TinyLM, steps: Steps) -> tuple[float, Tensor]:
         step.loss.backward()
         total += step.loss.item()
     return total, torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
+
+
+def close(a: tuple[float, Tensor], b: tuple[float, Tensor]) -> None:
+    """Assert that two losses and their gradients are equal but for rounding."""
+    assert a[0] == pytest.approx(b[0], rel=1e-12)
+    torch.testing.assert_close(a[1], b[1], rtol=1e-10, atol=1e-12)
 
 
 def draw_groups(seed: int, count: int, completions: int) -> list[Group]:

@@ -21,7 +21,7 @@ from plumbline.core.claims import Control
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Reward
 from plumbline.core.methods import Method, State, Steps
-from plumbline.core.nouns import Comparison, Game, Prompt, Rating, Reply, Sampling, Turn
+from plumbline.core.nouns import Comparison, Game, Label, Prompt, Rating, Reply, Sampling, Turn
 from plumbline.data import Plan, Prompts
 from plumbline.engine.drive import Evaluate, drive
 from plumbline.engine.guard import DivergedError
@@ -38,7 +38,7 @@ from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.models.thresholds import Thresholds
 from plumbline.pipelines.align import in_order
-from plumbline.pipelines.rlhf import Recipes
+from plumbline.pipelines.rlhf import Endorsed, Recipes
 from plumbline.world import sources as world
 from plumbline.world.annotators import ADA, CRITERIA, Annotator
 from plumbline.world.draw import rng
@@ -48,6 +48,7 @@ T = TypeVar("T")
 SHIPPED = Path(__file__).parents[1] / "world" / "models" / "s"
 FAMILIES = 13
 USUAL = Recipes()
+SFT = replace(USUAL.sft, epochs=2, batch=32)  # the start that the rows' settings were found for; it leaves something to prefer
 CROWD = (replace(ADA, name="gus", noise=0.1, length=0.2, politeness=0.06),)
 """Somebody whose taste is off: noise .1, .01 of utility for every word and .06 for every courtesy."""
 
@@ -115,7 +116,7 @@ class Lab:
         def make() -> LM:
             policy = self.base.copy()
             demos = world.demos(self.count(600, 8), seed=self.seed)
-            self.drive("sft", sft(policy, Loader(Plan(demos, policy.tokenizer))), USUAL.sft)
+            self.drive("sft", sft(policy, Loader(Plan(demos, policy.tokenizer))), SFT)
             return policy
 
         return self.once("start", make)
@@ -174,6 +175,17 @@ class Lab:
                     found.append(Rating(prompt.context, several[j].text, scores, annotator=person.name))
         return found
 
+    def thumbs(self, n: int, people: Sequence[Annotator], k: int = 4) -> list[Label]:
+        """All replies to `n` prompts, thumbs up or down, in the order of `rated`."""
+        found = []
+        for j in range(k):
+            for i, (prompt, several) in enumerate(self.replies(n, k)):
+                if j < len(several):
+                    chance, person = rng("claims thumbs", self.seed, i, j), people[i % len(people)]
+                    up = person.thumb(prompt, several[j].text, chance)
+                    found.append(Label(prompt.context, several[j].text, up, annotator=person.name))
+        return found
+
     def labelled(self, rows: Sequence[T]) -> list[T]:
         """The rows as they are, or, in the control, with labels that say nothing."""
         return shuffled(rows, self.seed) if self.shuffled else list(rows)
@@ -190,18 +202,28 @@ class Lab:
     # -- optimising and measuring
 
     def optimised(
-        self, name: str, judge: Reward, learner: Method, *, rounds: int, lr: str = str(USUAL.learn.lr), every: int = 0, draw: str = "judged"
+        self,
+        name: str,
+        judge: Reward,
+        learner: Method,
+        *,
+        rounds: int,
+        lr: str = str(USUAL.learn.lr),
+        every: int = 0,
+        draw: str = "judged",
+        preferred: Sequence[Comparison] = (),
     ) -> tuple[list[Point], float]:
         """`learner` (PPO with its settings) for `rounds` of 128 prompts from the SFT model; its points and its seconds.
 
         Points are measured at the end, and with `every` also before and every so many rounds; where the loss diverges, as the policy
         then stands.   The critic begins as the reward where that is a model.   The prompts are those whose replies were judged, and
-        more where these are not enough; another `draw` takes others.
+        more where these are not enough; another `draw` takes others.   The best replies of `preferred` join PPO's updates, as in `rlhf`.
         """
         rounds, batch, every = self.count(rounds, 2), self.count(USUAL.learn.batch, 4), self.count(every, 1) if every else 0
         policy, points = self.start.copy(), [self.measured(self.start, judge)] if every else []
         value = judge.copy("value") if isinstance(judge, ScalarLM) else ScalarLM.on(self.start, ("value",), seed=self.seed)
-        asked = PromptRounds(Prompts(self.prompts(rounds * batch, draw), policy.tokenizer))
+        beside = Endorsed(None, Plan(preferred, policy.tokenizer)) if preferred else ()
+        asked = PromptRounds(Prompts(self.prompts(rounds * batch, draw), policy.tokenizer), demos=beside)
         recipe = replace(USUAL.learn, steps=rounds, batch=batch, lr=lr, eval_every=every)
 
         def look() -> dict[str, Any]:
@@ -238,16 +260,20 @@ def peak(points: Sequence[Point]) -> Point:
 
 
 def shuffled(rows: Sequence[T], seed: int) -> list[T]:
-    """Comparisons whose order a coin decides, ratings whose scores were given to other replies."""
+    """Comparisons whose order a coin decides, ratings whose scores and thumbs that were given to other replies."""
     chance = rng("claims shuffled", seed)
     scores = [row.scores for row in rows if isinstance(row, Rating)]
     chance.shuffle(scores)
+    thumbs = [row.desirable for row in rows if isinstance(row, Label)]
+    chance.shuffle(thumbs)
     found: list[Any] = []
     for row in rows:
         if isinstance(row, Comparison):
             found.append(replace(row, completions=row.completions[::-1]) if chance.random() < 0.5 else row)
         elif isinstance(row, Rating):
             found.append(replace(row, scores=scores.pop()))
+        elif isinstance(row, Label):
+            found.append(replace(row, desirable=thumbs.pop()))
         else:
             raise TypeError(f"the labels of {type(row).__name__} cannot be shuffled")
     return found

@@ -1,7 +1,7 @@
 """DPO reaches the gold of PPO at equal or less KL, from the same rankings.
 
 Both begin at the same SFT model.   DPO learns from the best and the worst of each ranking; PPO from a reward that learned the
-same rankings.   The seconds of both are beside the result: of PPO those of the reward and of its rounds.
+same rankings, the best replies beside its rounds.   The seconds of both are beside the result: of PPO the reward's and its rounds'.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def by_dpo(lab: Lab, rows: list[Comparison]) -> tuple[Point, float]:
 
 
 def by_ppo(lab: Lab, rows: list[Comparison]) -> tuple[Point, float]:
-    """A reward, and PPO with its default settings."""
+    """PPO as `quickstart` runs it: a reward, the default settings, and the likelihood of the best replies beside."""
     judge, learning = lab.learned("reward", rows)
-    points, seconds = lab.optimised("ppo", judge, ppo(), rounds=32)
+    points, seconds = lab.optimised("ppo", judge, ppo(), rounds=32, preferred=rows)
     return points[-1], learning + seconds

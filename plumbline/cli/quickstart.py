@@ -9,7 +9,7 @@ def quickstart(
     *,
     model: str = "town",
     seeds: int = 3,
-    demos: int = 600,
+    demos: int = 200,
     comparisons: int = 4000,
     prompts: int = 1040,
     seed: int = 0,

@@ -74,8 +74,11 @@ def _parser(method: Method) -> tuple[Any, dict[str, list[str]]]:
     if "reward" in method.roles:
         parser.add_argument("--reward", type=str, default="", help=REWARD)
         kinds["train"].append("reward")
+    if "ptx" in method.defaults:
+        parser.add_argument("--demos", type=str, default="", help="demonstrations that join each update: a file, or town:demos?n=600")
+        kinds["train"].append("demos")
     for kind, source, skip in (
-        ("train", train_policy, ("method", "policy", "data", "reward", "reference", "asked", *Settings.__annotations__)),
+        ("train", train_policy, ("method", "policy", "data", "reward", "demos", "reference", "asked", *Settings.__annotations__)),
         ("method", method.function, method.roles),
         ("load", sources.load, ("model", "seed")),
         ("train", Feed, ()),

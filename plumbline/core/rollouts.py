@@ -61,6 +61,7 @@ class Running:
     """How a round is carried out; the engine fills it in.
 
     `update` is called when a batch has been learned from, `gather` collects a value from every rank, `quiet` records no gradients.
+    `demos`: what people showed, for methods that learn from it beside their samples.
     """
 
     seed: int = 0
@@ -72,6 +73,7 @@ class Running:
     learning: Callable[[Batch], None] = lambda batch: None
     gather: Callable[[Any], list[Any]] = lambda value: [value]
     quiet: Callable[[], AbstractContextManager[Any]] = nullcontext
+    demos: Sequence[Group] = ()
 
 
 @dataclass
@@ -87,6 +89,7 @@ class Rollout:
     running: Running = Running()
     columns: dict[str, list[float]] = field(default_factory=dict)
     spans: dict[str, list[Sequence[float]]] = field(default_factory=dict)
+    shown: int = 0
 
     @property
     def sizes(self) -> list[int]:
@@ -148,6 +151,12 @@ class Rollout:
                 self.running.learning(batch)
                 yield batch
                 self.running.update()
+
+    def demonstrations(self, count: int) -> Batch:
+        """`count` of what people showed, others each time, in an order fixed by the round's seed; none where there are none."""
+        run, self.shown = self.running, self.shown + 1
+        chosen = Random(f"{run.seed} shown {self.shown}").sample(range(len(run.demos)), min(count, len(run.demos)))
+        return Batch([run.demos[i] for i in chosen], micro_tokens=run.micro_tokens, rank=run.rank, ranks=run.ranks, mean=run.mean)
 
     def _batch(self, indices: Sequence[int]) -> Batch:
         """Some groups with their columns and spans."""

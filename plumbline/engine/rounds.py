@@ -12,17 +12,20 @@ from typing import Any
 
 import torch
 
-from plumbline.core.batches import Batch
+from plumbline.core.batches import Batch, Group
 from plumbline.core.nouns import Prompt
 from plumbline.core.rollouts import Round, Rounds, Running
 from plumbline.engine.loader import Stream
 
 
 class PromptRounds(Stream[Prompt], Rounds):
-    """Rounds of `batch` prompts.   `update` is called after each of the method's batches; `drive` fills it in."""
+    """Rounds of `batch` prompts.   `demos` may be learned from beside them.   `update` is called after each of the method's batches;
+    `drive` fills it in.
+    """
 
-    def __init__(self, prompts: Sequence[Prompt], **how: Any) -> None:
+    def __init__(self, prompts: Sequence[Prompt], *, demos: Sequence[Group] = (), **how: Any) -> None:
         super().__init__(prompts, **how)
+        self.demos = demos
         self.update: Callable[[], None] = lambda: None
         self.gather: Callable[[Any], list[Any]] = lambda value: [value]
 
@@ -36,12 +39,15 @@ class PromptRounds(Stream[Prompt], Rounds):
     def _running(self) -> Running:
         seed = zlib.crc32(f"{self.seed or 0} {self.position}".encode())
         how = {"micro_tokens": self.micro_tokens or 8192, "rank": self.rank, "ranks": self.ranks, "mean": self.mean}
-        return Running(seed, **how, update=self.update, learning=self._learning, gather=self.gather, quiet=torch.no_grad)
+        return Running(seed, **how, update=self.update, learning=self._learning, gather=self.gather, quiet=torch.no_grad, demos=self.demos)
 
     def _learning(self, batch: Batch) -> None:
         """A batch is about to be learned from: what an error would be blamed on, and its tokens."""
         self.current = batch
         self.tokens += sum(g.tokens for g in batch.groups)
+
+    def _about(self) -> dict[str, int]:
+        return {**super()._about(), "demonstrations beside the prompts": len(self.demos)}
 
     def mark(self, item: Prompt) -> Any:
         """The prompt's text."""

@@ -23,6 +23,7 @@ from plumbline.core.methods import State, Step, Steps, method
 from plumbline.core.nouns import Prompt
 from plumbline.core.rollouts import DRAW, Draw, Rollout, Rounds
 from plumbline.losses import policy as losses
+from plumbline.methods.ptx import PTX, Ptx
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,7 @@ class Kl:
 
     def __post_init__(self) -> None:
         if self.coef < 0 or self.target < 0 or (self.target and not self.coef) or self.place not in ("reward", "loss"):
-            raise UserError(
-                f"ppo: {self}", "coef and target are at least 0, coef above 0 where there is a target; place is reward or loss."
-            )
+            raise UserError(f"ppo: {self}", "coef and target are at least 0, with a target coef is above 0; place is reward or loss.")
 
     def adapted(self, coef: float, kl: float) -> float:
         """β of the next round, after one in which the KL was `kl` nats per sequence."""
@@ -83,6 +82,7 @@ def ppo(
     kl: Kl = Kl(),
     gae: Gae = Gae(),
     clip: Clip = Clip(),
+    ptx: Ptx = PTX,
     sampling: Draw = DRAW,
     passes: int = 1,
     minibatches: int = 8,
@@ -90,10 +90,10 @@ def ppo(
 ) -> Steps:
     """Raise what the reward likes: `kl` holds to the reference, `gae` spreads rewards over tokens, `clip` bounds the updates of a round.
 
-    `sampling`: how completions are drawn.   `passes` over a round, in `minibatches` updates each.   `missing_end`: taken from the score
-    of a completion that was cut.
+    `ptx`: what demonstrations beside the prompts weigh.   `sampling`: how completions are drawn.   `passes` over a round, in `minibatches`
+    updates each.   `missing_end`: taken from the score of a completion that was cut.
     """
-    if passes < 1 or minibatches < 1:
+    if min(passes, minibatches) < 1:
         raise UserError(f"ppo: passes is {passes}, minibatches is {minibatches}", "Give at least 1 of each.")
     if "coef" not in state.state_dict():
         state.coef = kl.coef  # a resumed run has it already
@@ -116,10 +116,10 @@ def ppo(
                 metrics |= {"entropy": -sampled_NT[on_NT]}  # an estimate, as each token was drawn from what it is the entropy of
                 if in_loss:
                     loss_NT = loss_NT + in_loss * losses.k2((logp_NT - part.span("reference", logp_NT)).masked_fill(~on_NT, 0.0))
-                yield Step(
-                    part.per_token(loss_NT), update=policy, metrics={**metrics, "kl_coef": state.coef, "policy_loss": loss_NT[on_NT]}
-                )
+                metrics |= {"kl_coef": state.coef, "policy_loss": loss_NT[on_NT]}
+                yield Step(part.per_token(loss_NT), update=policy, metrics=metrics)
                 yield appraised(value, part, clip.value, explained)
+            yield from ptx.steps(policy, rollout)
         state.coef = kl.adapted(state.coef, sum(rollout.columns["kl"]) / len(rollout.columns["kl"]))
 
 

@@ -5,8 +5,9 @@
     π_dpo  = DPO(π_sft, reference = π_sft, the best and the worst of each ranking)
     r      = a reward with the likelihood of R            π_ppo = PPO(π_sft, reference = π_sft, r)
 
-Ouyang et al. 2022 (2203.02155) for the second road, DPO (2305.18290) in place of its last two steps for the first; best against worst as
-in Tunstall et al. 2023 (2310.16944), whose rejected reply is a random one of the rest.   Both roads learn from the same annotations.
+Both have the likelihood of the best replies beside their loss, with the same weight per token.   Ouyang et al. 2022 (2203.02155) for the
+second road, DPO (2305.18290) in place of its last two steps for the first; best against worst as in Tunstall et al. 2023 (2310.16944),
+whose rejected reply is a random one of the rest.   Both roads learn from the same annotations.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Budget:
     """How much feedback, how many seeds, how many held-out prompts."""
 
     seeds: int = 3
-    demos: int = 600
+    demos: int = 200
     comparisons: int = 4000
     prompts: int = 1040
     seed: int = 0

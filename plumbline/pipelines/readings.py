@@ -139,6 +139,7 @@ PPO = {
         lambda v: late(v) <= 0,
     ),
     "kl_coef": Reading("β, the weight of the KL", "stay, or follow --kl.target", "growing all the time: the target is not reached"),
+    "ptx_nll": Reading("loss per token on what people showed or preferred, which joins the updates", "fall or stay", "it grows", grows),
     "policy_loss": Reading("the clipped surrogate", "hover about 0: it says little"),
     "value_loss": Reading(
         "squared error of the critic", "fall", "growing on: the critic is left behind", lambda v: len(v) > 7 and late(v) > 2 * early(v)

@@ -2,10 +2,10 @@
 
     π_sft  = SFT(π, demonstrations)
     r      = reward(heads on π_sft, comparisons or ratings)
-    π_rl   = PPO(π_sft, reference = π_sft, r, critic that begins as r, prompts)
+    π_rl   = PPO(π_sft, reference = π_sft, r, critic that begins as r, prompts, beside them what people showed or preferred)
 
-Ouyang et al. 2022, arXiv 2203.02155; the critic begins as the reward model as there (app. C.4).   Each part is left out where what it makes
-is given: no demonstrations, a reward that is there already.
+Ouyang et al. 2022, arXiv 2203.02155; the critic begins as the reward model as there (app. C.4), and there it is pretraining text that
+joins the updates.   Each part is left out where what it makes is given: no demonstrations, a reward that is there already.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Reward
 from plumbline.core.methods import Method, Stage
@@ -43,7 +44,7 @@ Appraise = Callable[[Reward, Thresholds | None], None]
 class Recipes:
     """How each stage trains the town's small models.   `learn` is that of the online method, 128 completions a round."""
 
-    sft: Recipe = field(default_factory=lambda: Recipe(epochs=2, batch=32, lr=1e-3, warmup=0.1))
+    sft: Recipe = field(default_factory=lambda: Recipe(epochs=6, batch=16, lr=1e-3, warmup=0.1))
     reward: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=8, lr=1e-3, warmup=0.1))
     learn: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=128, lr="policy=5e-4,value=1e-3", warmup=0.1))
 
@@ -101,7 +102,7 @@ def _stages(
 ) -> Generator[Stage[Any], Any, tuple[LM, Reward]]:
     if demos is not None:
         yield Stage("sft", sft(policy, Loader(demos)), recipes.sft)
-    tuned, thresholds = policy.frozen("sft"), None
+    tuned, thresholds, given = policy.frozen("sft"), None, None
     if judge is None:
         given = groups(feed, feedback(tuned), policy) if callable(feedback) else feedback
         assert given is not None
@@ -111,11 +112,26 @@ def _stages(
     if appraise:
         appraise(judge, thresholds)
     optimised = watched(judge, town=shows_gold)
-    roles = fill(learner, Hands(policy, prompts, tuned, optimised, recipes.learn.seed))
+    roles = fill(learner, Hands(policy, prompts, tuned, optimised, recipes.learn.seed, demos=Endorsed(demos, given)))
     if "value" in roles and isinstance(judge, ScalarLM) and judge.tokenizer is policy.tokenizer:
         roles["value"] = judge.copy("value")
     yield Stage(learner.name, learner(*roles.values()), recipes.learn)
     return policy, judge
+
+
+class Endorsed(Sequence[Group]):
+    """What people showed, and the best replies of their comparisons, ties left out: rows that a policy may imitate."""
+
+    def __init__(self, demos: Plan | None, judged: Plan | None) -> None:
+        plans = [plan for plan in (demos, judged) if plan is not None and not isinstance(plan.rows[0], Rating)]
+        self.places = [(plan, i) for plan in plans for i, group in enumerate(plan) if group.preference > 0.5]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> Any:
+        plan, i = self.places[index]
+        return replace(plan[i], completions=plan[i].completions[:1])
 
 
 def rewarding(base: LM, given: Plan, *, seed: int) -> tuple[ScalarLM, Thresholds | None, Any]:

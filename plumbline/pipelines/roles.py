@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Reward
 from plumbline.core.methods import Method, State
@@ -24,13 +25,17 @@ Given = Plan | Prompts
 
 @dataclass(frozen=True)
 class Hands:
-    """What the runtime can hand to a method: `trained` is the model that was named, `given` the rows, `seed` that of new weights."""
+    """What the runtime can hand to a method: `trained` is the model that was named, `given` the rows, `seed` that of new weights.
+
+    `demos` go beside prompts.
+    """
 
     trained: Trained
     given: Given
     reference: LM | CachedReference | None = None
     reward: Reward | None = None
     seed: int = 0
+    demos: Sequence[Group] = ()
 
     @property
     def policy(self) -> LM:
@@ -62,7 +67,7 @@ ROLES: dict[str, Callable[[Hands], Any]] = {
     "tally": lambda hands: tally_of(hands.given),
     "thresholds": lambda hands: thresholds_of(hands.given, hands.trained),
     "data": lambda hands: stream(hands.given),
-    "prompts": lambda hands: stream(hands.given),
+    "prompts": lambda hands: stream(hands.given, hands.demos),
 }
 
 
@@ -80,9 +85,9 @@ def tally_of(given: Given) -> Tally:
     return Tally(up, len(given.rows) - up)
 
 
-def stream(given: Given) -> Loader | PromptRounds:
+def stream(given: Given, demos: Sequence[Group] = ()) -> Loader | PromptRounds:
     """Rows as what a method iterates: batches of feedback, or rounds of prompts."""
-    return PromptRounds(given) if isinstance(given, Prompts) else Loader(given)
+    return PromptRounds(given, demos=demos) if isinstance(given, Prompts) else Loader(given)
 
 
 def heads_of(given: Given) -> tuple[str, ...]:

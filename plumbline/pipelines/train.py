@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Reward
 from plumbline.core.methods import Method
-from plumbline.core.nouns import Prompt
+from plumbline.core.nouns import Demo, Prompt
 from plumbline.core.registry import load_method
 from plumbline.data import Plan, Prompts, Rows, write_skipped
 from plumbline.data.sources import data_hash, is_world
@@ -122,6 +123,7 @@ def train(
     data: str | Sequence[Any],
     *,
     reward: Reward | str = "",
+    demos: str | Sequence[Demo] = "",
     out: str = "",
     resume: bool = False,
     threads: int = 0,
@@ -131,15 +133,16 @@ def train(
     """Train `model` by `method` on `data`, in memory or into the run folder `out`.
 
     A model that is passed stays as it is: its copy is trained.   `reference` stands in for the policy as it is now.   `reward`, for
-    methods that have that role: any callable from games to scores, or what `--reward` takes.
+    methods that have that role: any callable from games to scores, or what `--reward` takes.   `demos` join the updates of ppo.
     """
     method = load_method(method) if isinstance(method, str) else method
     trained = sources.load_for(method, model) if isinstance(model, str) else model.copy()
     named = {"model": model if isinstance(model, str) else trained.name, "data": data if isinstance(data, str) else ""}
-    asked = {**named, **({"reward": reward} if isinstance(reward, str) and reward else {}), **settings}
+    beside = {name: x for name, x in (("reward", reward), ("demos", demos)) if isinstance(x, str) and x}
+    asked = {**named, **beside, **settings}
     run: Settings = settings
     return train_policy(
-        method, trained, data, reward=reward, out=out, resume=resume, threads=threads, reference=reference, asked=asked, **run
+        method, trained, data, reward=reward, demos=demos, out=out, resume=resume, threads=threads, reference=reference, asked=asked, **run
     )
 
 
@@ -149,6 +152,7 @@ def train_policy(
     data: str | Sequence[Any],
     *,
     reward: Reward | str = "",
+    demos: str | Sequence[Demo] = "",
     out: str = "",
     resume: bool = False,
     threads: int = 0,
@@ -160,6 +164,7 @@ def train_policy(
     """Train `policy` itself.
 
     `reward`: a reward model's directory or run, gold (on town), rule:module:function, regex:…, json, http://…, or a .yaml of several.
+    `demos`: demonstrations that join the updates of ppo: a file, or town:demos?n=600.
     `out`: the run folder; without one nothing is written.   `resume`: go on with the run that is in it.   `threads`: CPU threads, 0
     leaves them as they are.   `fault`: kill the process at a fault point, to test resuming (docs/resume.md).
 
@@ -182,12 +187,23 @@ def train_policy(
         if reference is None and "reference" in method.roles:
             reread = isinstance(given, Plan) and rereads(recipe, len(given))
             reference = _reference(Hands(policy, given).policy, run, rereads=reread)
-        hands = fill(method, Hands(policy, given, reference, judge, recipe.seed))
+        hands = fill(method, Hands(policy, given, reference, judge, recipe.seed, beside(demos, method, policy, feed)))
         evaluate = _evaluation(method, hands, data, feed, recipe, run)
         result = drive(method(*hands.values()), recipe=recipe, run=run, evaluate=evaluate, resume=resume, progress=progress, faults=faults)
     if run is not None and run.writes:
         run_report.write(run.path)
     return Run(next(iter(hands.values())), result, Path(out) if out else None, given.counts)
+
+
+def beside(demos: str | Sequence[Demo], method: Method, policy: Trained, feed: Feed) -> Sequence[Group]:
+    """Demonstrations as rows that join a method's updates; refused where it has no place for them."""
+    if not demos:
+        return ()
+    if "ptx" not in method.defaults:
+        raise UserError(f"{method.name} learns from nothing beside its rows", "Leave --demos out, or train by ppo.")
+    given = feed.plan(demos, Demo, policy)
+    assert isinstance(given, Plan)
+    return given
 
 
 def plain_settings(method: Method) -> dict[str, Any]:

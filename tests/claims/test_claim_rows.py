@@ -93,6 +93,18 @@ def breaks_down(policy, reference, reward, value, state, prompts):
         yield Step(whole * (0.0 if k < 2 else float("nan")), update=policy)
 
 
+def test_thumbs_follow_the_people_and_shuffled_ones_are_as_many_on_other_replies(lab: Lab):
+    rows = lab.thumbs(26, CROWD)
+    assert rows == lab.thumbs(26, CROWD)
+    texts = {(r.context, r.completion) for r in rows}
+    assert texts <= {(p.context, r.text) for p, several in lab.replies(26) for r in several}
+    assert len(rows) == sum(len(several) for _, several in lab.replies(26))
+    found = shuffled(rows, seed=3)
+    assert [(r.context, r.completion) for r in found] == [(r.context, r.completion) for r in rows]
+    assert sum(r.desirable for r in found) == sum(r.desirable for r in rows)
+    assert [r.desirable for r in found] != [r.desirable for r in rows]
+
+
 def test_an_arm_whose_loss_diverges_is_measured_as_it_stands_then(lab: Lab):
     points, seconds = lab.optimised("broken", TownGold(), breaks_down, rounds=1000, every=250)  # of which a trial makes 4, and 1
     assert [p.step for p in points] == [0, 1, 2, 2, 2]  # as many points as an arm that reaches its end has

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_lm import FewRounds, TinyLM, TinyValue, gradients
+from tiny_lm import FewRounds, TinyLM, TinyValue, draw_groups, gradients
 from torch import Tensor
 
 from plumbline.core.errors import UserError
@@ -181,6 +181,7 @@ METHODS: dict[str, Build] = {
     "rloo": lambda p, ref, v, rounds: rloo(p, ref, score, rounds, group=3, sampling=SHORT),
     "ppo": lambda p, ref, v, rounds: ppo(p, ref, score, v, State(), rounds, kl=Kl(place="loss"), **{**PPO, "passes": 2}),
 }
+SHOWN = draw_groups(4, 9, 1)
 
 
 class Meeting:
@@ -206,7 +207,9 @@ def learn(name: str, *, ranks: int = 1, micro_tokens: int = 10**6) -> tuple[floa
     meeting, found = Meeting(ranks), {}
 
     def work(rank: int) -> None:
-        running = Running(5, micro_tokens=micro_tokens, rank=rank, ranks=ranks, gather=meeting.gather(rank), quiet=torch.no_grad)
+        running = Running(
+            5, micro_tokens=micro_tokens, rank=rank, ranks=ranks, gather=meeting.gather(rank), quiet=torch.no_grad, demos=SHOWN
+        )
         policy, value = Behind(1, TinyLM(8)), TinyValue(3)
         steps = METHODS[name](policy, TinyLM(2).requires_grad_(False), value, FewRounds([PROMPTS], running))
         taken, grads = gradients([policy, value], steps)

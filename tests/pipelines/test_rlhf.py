@@ -13,14 +13,14 @@ import rlhf_jobs
 
 from plumbline.cli.main import main
 from plumbline.core.errors import UserError
-from plumbline.core.nouns import Comparison, Game, Prompt, Rating, Reply, Scores, Turn
+from plumbline.core.nouns import Comparison, Demo, Game, Prompt, Rating, Reply, Scores, Turn
 from plumbline.core.registry import load_method
 from plumbline.data import Plan, open_rows
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.pipelines import appraisal, readings, sources
 from plumbline.pipelines import gold as gold_reward
-from plumbline.pipelines.rlhf import rlhf
+from plumbline.pipelines.rlhf import Endorsed, rlhf
 from plumbline.pipelines.roles import thresholds_of
 from plumbline.pipelines.run_report import NOT_CURVES
 from plumbline.pipelines.watched import repeats, watched
@@ -186,6 +186,23 @@ def test_thresholds_follow_the_heads_of_the_model(made: Path) -> None:
     assert thresholds_of(given, model).criteria == ("honest", "helpful")  # as they first appear
     assert thresholds_of(given, ScalarLM.on(model, ("helpful", "honest"))).criteria == ("helpful", "honest")
     assert thresholds_of(given, ScalarLM.on(model, ("helpful", "kind"))).criteria == ("honest", "helpful")  # which ratings then refuses
+
+
+def test_what_people_showed_or_preferred_may_be_imitated(made: Path) -> None:
+    one, two, three = " mira", " miller", " baker"
+    say = load(made).tokenizer
+    shown = Plan([Demo("who is", one)], say)
+    tie = Comparison("who is", (one, two), 0.5)
+    judged = Plan([Comparison("who is", (two, one)), tie, Comparison("who is", (three, one, two))], say)
+    rated = Plan([Rating("who is", two, {"helpful": 5.0})], say)
+
+    def texts(demos: Plan | None, judgements: Plan | None) -> list[str]:
+        return [" +".join(say.decode(c) for c in group.completions) for group in Endorsed(demos, judgements)]
+
+    assert texts(shown, judged) == ["mira", "miller", "baker"]
+    assert texts(None, judged) == ["miller", "baker"]
+    assert texts(shown, rated) == ["mira"]
+    assert texts(None, None) == []
 
 
 def test_a_tenth_of_a_file_is_held_out_by_prompt() -> None:

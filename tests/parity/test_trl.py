@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 
 from plumbline.core.batches import Batch, Group, Part
 from plumbline.core.methods import Steps
-from plumbline.core.nouns import Message
+from plumbline.core.nouns import Message, Tally
 from plumbline.methods.dpo import dpo
+from plumbline.methods.kto import kto, weights
 from plumbline.methods.sft import sft
 from plumbline.models.fresh import fresh
 from plumbline.models.lm import LM
@@ -27,6 +28,7 @@ from plumbline.models.shrink import strengthen
 ROOT = Path(__file__).resolve().parents[2]
 PEER = ROOT / ".peers" / "bin" / "python"
 BETA = 0.3
+TALLY, RATIO = Tally(2, 4), 1.2  # of six rows
 WORDS = [f"w{i}" for i in range(60)]
 
 pytestmark = pytest.mark.skipif(not PEER.exists(), reason="TRL is not installed apart (.peers): run make bench-setup")
@@ -41,6 +43,7 @@ class Peer:
     policy: LM
     reference: LM
     groups: list[Group]
+    thumbs: list[Group]
 
 
 class Once:
@@ -78,7 +81,10 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Peer:
     work = tmp_path_factory.mktemp("trl")
     policy, reference = _model(work / "policy", 1), _model(work / "reference", 2)
     rows = _rows(3)
-    (work / "job.json").write_text(json.dumps({"pairs": rows, "beta": BETA}))
+    # TRL answers a prompt with the completion of the row before it, plumbline with that of the row after it: so it gets the rows backwards.
+    said = [(row["prompt"], row[("chosen", "rejected")[i % 2]], i % 3 == 0) for i, row in enumerate(rows)]
+    thumbs = [{"prompt": prompt, "completion": completion, "label": label} for prompt, completion, label in reversed(said)]
+    (work / "job.json").write_text(json.dumps({"pairs": rows, "thumbs": thumbs, "weights": weights(TALLY, RATIO), "beta": BETA}))
     script = Path(__file__).with_name("trl_numbers.py")
     done = subprocess.run(
         [PEER, script, work], capture_output=True, text=True, timeout=300, env={"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -90,8 +96,9 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Peer:
         texts = [row[k][0]["content"] for k in ("chosen", "rejected")]
         ids = [tuple(policy.tokenizer.completion_ids(context, text)) for text in texts]
         groups.append(Group(tuple(policy.tokenizer.context_ids(context)), tuple(ids)))
-    gradients = {name: load_file(work / f"{name}.safetensors") for name in ("dpo", "sft")}
-    return Peer(json.loads((work / "numbers.json").read_text()), gradients, policy, reference, groups)
+    labelled = [Group(g.prompt, (g.completions[i % 2],), desirable=i % 3 == 0, row=i + 1) for i, g in enumerate(groups)]
+    gradients = {name: load_file(work / f"{name}.safetensors") for name in ("dpo", "sft", "kto")}
+    return Peer(json.loads((work / "numbers.json").read_text()), gradients, policy, reference, groups, labelled)
 
 
 def _totals(policy: LM, steps: Steps) -> tuple[float, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -102,7 +109,7 @@ def _totals(policy: LM, steps: Steps) -> tuple[float, dict[str, torch.Tensor], d
         step.loss.backward()
         total += step.loss.item()
         for name, value in step.metrics.items():
-            metrics.setdefault(name, []).append(value.detach())
+            metrics.setdefault(name, []).append(torch.as_tensor(value).detach().reshape(-1))
     gradients = {name: p.grad.clone() for name, p in policy.model.named_parameters() if p.grad is not None}
     return total, gradients, {name: torch.cat(values) for name, values in metrics.items()}
 
@@ -154,3 +161,17 @@ def test_sft_loss_and_gradient(peer: Peer):
     loss, gradients, _ = _totals(peer.policy, sft(peer.policy, Once(chosen)))
     assert loss == pytest.approx(peer.numbers["sft"]["loss"], abs=1e-5)
     _same_gradients(gradients, peer.gradients["sft"])
+
+
+def test_kto_trains_on_the_same_tokens(peer: Peer):
+    ours = [{"prompt_ids": list(g.prompt), "completion_ids": list(g.completions[0])} for g in reversed(peer.thumbs)]
+    assert ours == peer.numbers["kto"]["ids"]
+
+
+def test_kto_loss_gradient_and_point(peer: Peer):
+    loss, gradients, metrics = _totals(peer.policy, kto(peer.policy, peer.reference, TALLY, Once(peer.thumbs), beta=BETA, ratio=RATIO))
+    theirs = peer.numbers["kto"]
+    assert metrics["kl"].mean().item() == pytest.approx(theirs["kl"], abs=1e-5)
+    assert theirs["kl"] > 0.1  # not clamped at 0: it says something
+    assert loss == pytest.approx(theirs["loss"], abs=1e-5)
+    _same_gradients(gradients, peer.gradients["kto"])

@@ -1,6 +1,6 @@
 """Run by the peers' interpreter: what TRL computes for the models and rows that it is given.   Nothing of plumbline is imported.
 
-python trl_numbers.py WORK        reads WORK/job.json, WORK/policy, WORK/reference; writes WORK/numbers.json, WORK/{dpo,sft}.safetensors
+python trl_numbers.py WORK        reads WORK/job.json, WORK/policy, WORK/reference; writes WORK/numbers.json and the gradients
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]   lives in .peers only
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]   lives in .peers only
 
 PLAIN = {"use_cpu": True, "bf16": False, "report_to": [], "gradient_checkpointing": False, "max_length": None, "disable_tqdm": True}
 
@@ -56,10 +56,26 @@ def sft(work: Path, job: dict) -> dict:
     return {"loss": loss.item(), "ids": [row["input_ids"] for row in trainer.train_dataset]}
 
 
+def kto(work: Path, job: dict) -> dict:
+    rows = Dataset.from_list(job["thumbs"])
+    weights = {"desirable_weight": job["weights"][0], "undesirable_weight": job["weights"][1]}
+    config = KTOConfig(output_dir=str(work / "out"), beta=job["beta"], per_device_train_batch_size=len(rows), **weights, **PLAIN)
+    tokenizer = AutoTokenizer.from_pretrained(work / "policy")
+    policy, reference = model_in(work / "policy"), model_in(work / "reference")
+    trainer = KTOTrainer(model=policy, ref_model=reference, args=config, train_dataset=rows, processing_class=tokenizer)
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, dict(batch))
+    loss.backward()
+    save_file(gradients(trainer.model), work / "kto.safetensors")
+    ids = [{k: row[k] for k in ("prompt_ids", "completion_ids")} for row in trainer.train_dataset]
+    return {"loss": loss.item(), "kl": trainer._metrics["train"]["kl"][-1], "ids": ids}
+
+
 def main(work: Path) -> None:
     torch.set_num_threads(1)
     job = json.loads((work / "job.json").read_text())
-    (work / "numbers.json").write_text(json.dumps({"dpo": dpo(work, job), "sft": sft(work, job)}))
+    (work / "numbers.json").write_text(json.dumps({"dpo": dpo(work, job), "sft": sft(work, job), "kto": kto(work, job)}))
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def same_arms(lab: Any) -> Any:
 
 @claim(
     "vav",
-    says="questions that verify alignment stay as they are while the grid grows, by less than 3 for 9 times the cells; to learn takes more",
+    says="verifying alignment takes fewer than 3 more questions on a grid of 9 times the cells, learning the reward first takes ever more",
     source="Brown et al. 2021, arXiv 2012.01557; query selection by volume removed: Sadigh et al. 2017",
     test={
         "growth of questions, width 4 to 12: learning over verification": superior(3),

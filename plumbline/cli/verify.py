@@ -16,6 +16,7 @@ def verify(
     by: Literal["sum", "mean"] = "sum",
     audit: bool = False,
     seed: int = 0,
+    skip_bad: bool = False,
     device: str = "auto",
     threads: int = 0,
     out: str = "",
@@ -26,6 +27,7 @@ def verify(
     or run.   `questions`: at most so many.   `data`: the pool that they are chosen from, a file of comparisons or a town: spec.
     `by`: what a language model prefers: the reply with the higher log-probability (sum), or per token (mean).
     `audit`: also ask the whole pool, and say whether the few were right.   `seed`: of the drawn rewards and the random test.
+    `skip_bad`: leave bad rows of the pool out.
     `device`: cpu, cuda, or auto.   `threads`: CPU threads, 0 leaves them.   `out`: the folder that gets certificate.json.
     """
     need("verify", model=model, values=values, out=out)
@@ -33,6 +35,6 @@ def verify(
     from plumbline.pipelines import verify as pipeline
 
     sources.use_threads(threads)
-    settings = pipeline.Settings(questions, by, audit, seed)
+    settings = pipeline.Settings(questions, by, audit, seed, skip_bad)
     made = pipeline.verify(model, values, data, out, settings, device=device)
     return made, "\n".join(pipeline.lines(made, f"{out}/certificate.json"))

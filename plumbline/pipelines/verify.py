@@ -70,12 +70,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Settings:
-    """`questions`: at most so many.   `by`: log-probability of whole replies, or its mean per token.   `audit`: ask the whole pool too."""
+    """`questions`: at most so many.   `by`: log-probability of whole replies, or its mean per token.   `audit`: ask the whole pool too.
+
+    `skip_bad`: leave bad rows of the pool out.
+    """
 
     questions: int = 12
     by: By = "sum"
     audit: bool = False
     seed: int = 0
+    skip_bad: bool = False
 
 
 def values_of(spec: str, *, device: str = "auto") -> Values:
@@ -136,7 +140,7 @@ def verify(model: str, values: str, data: str, out: str, settings: Settings | No
         raise UserError(f"--questions is {settings.questions}", "Give at least 1.")
     if path.exists():
         raise UserError(f"{path} exists already", "Give another --out.")
-    rows = list(sources.items(data, Comparison))
+    rows = list(sources.items(data, Comparison, skip_bad=settings.skip_bad))
     wanted = values_of(values, device=device)
     reward = sources.reward_path(model)
     loaded = ScalarLM.load(reward, device=sources.placed(device)).frozen() if reward else sources.load(model, device=device)

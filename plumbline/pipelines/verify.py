@@ -203,7 +203,9 @@ def certificate(test: Drawn, asked: Asked, *, audit: bool = False) -> dict[str, 
         "certifies": _certifies(test, asked, passed),
         "error_rates": {name: _rounded(rates) for name, rates in test.rates.items()},
         "random_test": _random_test(says_random),
-        "questions": [_answer(better[i], test.gaps_NK[i] @ values.weights_K, said) for i, said in zip(test.chosen, says, strict=True)],
+        "questions": [
+            _answer(better[i], float(test.gaps_NK[i] @ values.weights_K), said) for i, said in zip(test.chosen, says, strict=True)
+        ],
     }
     return {**found, **(_audit(asked, better, found["verdict"]) if audit else {})}
 
@@ -212,8 +214,8 @@ def oriented(values: Values, rows: Sequence[Comparison]) -> tuple[list[Compariso
     """The comparisons with the reply first that the values want, and their gaps; those left out between which they see no difference."""
     gaps_NK = values.gaps(rows) if rows else np.zeros((0, len(values.weights_K)))
     says_N = gaps_NK @ values.weights_K
-    kept = np.flatnonzero(np.abs(says_N) > TIE * max(1.0, float(np.abs(says_N).max(initial=0))))
-    if not len(kept):
+    kept = np.flatnonzero(np.abs(says_N) > TIE * max(1.0, float(np.abs(says_N).max(initial=0)))).tolist()
+    if not kept:
         raise UserError("the values tell no two replies of the pool apart", "Give --data with comparisons that differ in what is wanted.")
     better = []
     for i in kept:
@@ -224,7 +226,7 @@ def oriented(values: Values, rows: Sequence[Comparison]) -> tuple[list[Compariso
 
 def _answer(row: Comparison, wanted: float, said: float) -> dict[str, Any]:
     texts = {"prompt": plain(row.context), "better": row.completions[0], "worse": row.completions[1]}
-    return {**texts, "values": round(float(wanted), 6), "model": round(float(said), 6), "right": bool(said > 0)}
+    return {**texts, "values": round(wanted, 6), "model": round(float(said), 6), "right": bool(said > 0)}
 
 
 def _certifies(test: Drawn, asked: Asked, passed: bool) -> str:

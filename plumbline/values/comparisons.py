@@ -65,7 +65,7 @@ def nearby(weights_K: Floats, gaps_NK: Floats, count: int, *, seed: int) -> Floa
     size_K = np.sqrt((gaps_NK**2).mean(0))
     says = np.sqrt(((gaps_NK @ weights_K) ** 2).mean())
     noise_HK = draw.normal(size=(count, len(weights_K))) / np.where(size_K > 0, size_K, np.inf) * says / np.sqrt(max((size_K > 0).sum(), 1))
-    sigma_H1 = np.exp(draw.uniform(*np.log(SPREAD), (count, 1)))
+    sigma_H1 = np.exp(draw.uniform(np.log(SPREAD[0]), np.log(SPREAD[1]), (count, 1)))
     return weights_K + sigma_H1 * noise_HK
 
 

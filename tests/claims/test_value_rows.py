@@ -48,7 +48,7 @@ def test_vav_counts_questions_of_the_same_grids_and_its_control_has_two_verifier
     found, control = made.run(Trial(7)), made.control(made.run, Trial(7))
     world = vav.World.drawn(5, 700)
     asked = verification.arp_pref(world.problem, world.human_K).questions
-    assert found.figures["questions, verification, width 5"][0] == asked
+    assert next(iter(found.figures["questions, verification, width 5"])) == asked
     assert control.figures["questions, verification, width 5"] == found.figures["questions, verification, width 5"]
     assert min(found.figures["questions, learning, width 5"]) > 3
     learning, verifying = found.pairs["growth of questions, width 4 to 12: learning over verification"]

@@ -114,7 +114,7 @@ def test_a_language_model_prefers_what_is_likelier(lm: LM):
     for by in ("sum", "mean"):
         found = verify.asked_of(lm, "m", by).prefers(rows)
         for row, gap in zip(rows, found, strict=True):
-            each = [lm.token_logps([_group(lm, row.context, text)])[0].detach().double() for text in row.completions]
+            each = [lm.token_logps([_group(lm, str(row.context), text)])[0].detach().double() for text in row.completions]
             one, two = (float(x.sum() if by == "sum" else x.mean()) for x in each)
             assert gap == pytest.approx(one - two, abs=1e-5)
 

@@ -77,7 +77,8 @@ def test_rates_by_hand():
     right_HN = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1]], dtype=bool)
     found = comparisons.rates(right_HN, np.array([0]))
     # three differ; two of them are right on row 0, wrong on 1/4 and on 2/4 of the pool
-    assert found == comparisons.Rates(pytest.approx(2 / 3), pytest.approx(3 / 8), 0.0, 1, 3)
+    assert (found.falsely_passed, found.wrong_if_passed, found.falsely_failed) == pytest.approx((2 / 3, 3 / 8, 0.0))
+    assert (found.agree, found.differ) == (1, 3)
 
 
 def test_random_rates_are_the_expectation_over_tests():

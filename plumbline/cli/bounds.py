@@ -31,7 +31,7 @@ RULES: dict[str, Rule] = {
     "dropout": ((lambda x: 0 <= x < 1), "Give a share from 0 to below 1."),
     "lr": least(0, "Give a finite learning rate of at least 0."),
     **dict.fromkeys(("epochs", "minutes", "scale"), ABOVE_0),
-    **dict.fromkeys(("steps", "tokens", "batch", "micro_tokens", "keep", "n", "prompts", "repeats"), least(1)),
+    **dict.fromkeys(("steps", "tokens", "batch", "micro_tokens", "keep", "n", "prompts", "repeats", "questions"), least(1)),
     **dict.fromkeys(("max_tokens", "max_prompt_tokens", "max_completion_tokens"), least(1)),
     **dict.fromkeys(("warmup", "weight_decay", "max_grad_norm", "explode", "patience", "eval_every", "save_every"), least(0)),
     "seed": least(0),

@@ -69,6 +69,15 @@ def read(
     return Grid(problem, rows, cells, terminal)
 
 
+def square(width: int, features: int, *, gamma: float, seed: int) -> mdp.Problem:
+    """A random square world: every cell has one of `features` one-hot kinds, each somewhere; moves as above, episodes begin anywhere."""
+    draw, cells = np.random.default_rng(seed), width * width
+    kinds = draw.permutation(np.concatenate([np.arange(features), draw.integers(0, features, cells - features)]))
+    row, column = np.divmod(np.arange(cells), width)
+    ends = [np.clip(row + down, 0, width - 1) * width + np.clip(column + right, 0, width - 1) for down, right in MOVES]
+    return mdp.deterministic(np.stack(ends, 1), np.eye(features)[kinds], gamma=gamma)
+
+
 def _check_legend(legend: Mapping[str, Sequence[float]]) -> int:
     widths = {len(features) for features in legend.values()}
     if len(widths) != 1 or any(len(kind) != 1 for kind in legend):

@@ -15,6 +15,7 @@ import numpy as np
 
 from plumbline.values import grid, ird
 from plumbline.values.grid import Grid
+from plumbline.values.ird import Posterior
 from plumbline.values.mdp import Floats
 
 TRAIN = """
@@ -62,13 +63,15 @@ def candidates(seed: int, count: int = CANDIDATES) -> Floats:
     return np.random.default_rng([seed, 1]).uniform(-1, 1, (count, len(KINDS)))
 
 
-def outcome(seed: int, samples: int, *, beta: float = BETA, seen: bool = False) -> Outcome:
-    """One run: candidates and posterior samples of this seed, three plans in the world with lava.   `seen`: so was training's."""
-    test = world(TEST)
+def learned(seed: int, *, beta: float = BETA, seen: bool = False) -> Posterior:
+    """What the proxy says of the reward that was meant, by the candidates of this seed.   `seen`: training's world had lava."""
     drawn_NK = candidates(seed)
-    training = world(SEEN if seen else TRAIN).problem
-    post = ird.posterior(training, PROXY, drawn_NK, beta=beta, proxies_MK=drawn_NK[:PROXIES])
-    draws = post.sample(samples, seed=seed)
+    return ird.posterior(world(SEEN if seen else TRAIN).problem, PROXY, drawn_NK, beta=beta, proxies_MK=drawn_NK[:PROXIES])
+
+
+def acted(post: Posterior, samples: int, *, seed: int) -> Outcome:
+    """Three plans in the world with lava; the cautious one heeds so many draws from the posterior."""
+    test, draws = world(TEST), post.sample(samples, seed=seed)
     plans: dict[str, Callable[[], Floats]] = {
         "literal": lambda: ird.literal(test.problem, PROXY),
         "mean": lambda: ird.literal(test.problem, post.mean),
@@ -78,3 +81,8 @@ def outcome(seed: int, samples: int, *, beta: float = BETA, seen: bool = False) 
     crosses = {name: ird.reaches(test.problem, policy, test.states("~")) for name, policy in policies.items()}
     arrives = {name: ird.reaches(test.problem, policy, test.states("T")) for name, policy in policies.items()}
     return Outcome(crosses, arrives, policies)
+
+
+def outcome(seed: int, samples: int, *, beta: float = BETA, seen: bool = False) -> Outcome:
+    """One run: candidates and posterior samples of this seed."""
+    return acted(learned(seed, beta=beta, seen=seen), samples, seed=seed)

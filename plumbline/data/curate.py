@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from plumbline.data.check import QUANTILES
 from plumbline.data.columns import KINDS
 from plumbline.data.diverse import Cover, Ids, features, greedy
 from plumbline.data.near import duplicates
-from plumbline.data.ngrams import Hashes, shingles
+from plumbline.data.ngrams import Hashes, numbers, shingles
 from plumbline.data.quality import SIGNALS, against, better, signals
 from plumbline.data.records import Records
 from plumbline.data.rows import Rows, open_rows
@@ -51,7 +52,7 @@ class Wish:
     ignore: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 < self.near:
+        if not self.near > 0:
             raise UserError(f"--near is {self.near}", "Give a similarity above 0; above 1 no row counts as a duplicate.")
         for name in ("diversity", "min_quality"):
             if not 0 <= getattr(self, name) <= 1:
@@ -87,9 +88,9 @@ class Row:
     reason: str = ""
     more: dict[str, Any] = field(default_factory=dict)
 
-    def rate(self, ignore: Sequence[str] = ()) -> None:
+    def rate(self) -> None:
         """Quality from the signals."""
-        self.quality = float(np.prod([mark for name, mark in self.signals.items() if name not in ignore]))
+        self.quality = math.prod(self.signals.values())
 
     def record(self) -> dict[str, Any]:
         """A line of reasons.jsonl."""
@@ -101,8 +102,8 @@ class Row:
 def judged(number: int, raw: bytes, items: Sequence[Any], ignore: Sequence[str] = ()) -> Row:
     """A row read once: signals, and the sets by which it is compared with others."""
     text = "\n".join([plain(items[-1].context), *(better(item) for item in items)])
-    key = hashlib.blake2b(raw, digest_size=16).digest()
-    row = Row(number, key, signals(items, ignore), shingles(text, RUN), features(text))
+    key, said_W = hashlib.blake2b(raw, digest_size=16).digest(), numbers(text)
+    row = Row(number, key, signals(items, ignore), shingles(said_W, RUN), features(said_W))
     row.rate()
     return row
 

@@ -8,9 +8,9 @@ with u), so that Σ_u s_iu = 1.   A first row adds exactly its quality.   A late
     worth of i given S  =  q_i · (1 − λ + λ · novelty)          0 ≤ novelty ≤ 1
 
 The second sum is a concave function of sums over features, which is submodular (Kirchhoff and Bilmes 2014, "Submodularity for data
-selection in statistical machine translation", EMNLP, §4, who choose training sentences with it); F grows with S.   So taking the row of most
-worth, k times, gives at least 1 − 1/e of the best F of any k rows (Nemhauser, Wolsey and Fisher 1978).   Worth only falls as S grows: an old
-worth is an upper bound, and most rows need not be looked at again (Minoux 1978).
+selection in machine translation", EMNLP, who choose training sentences with such a function); F grows with S.   So taking the row of
+most worth, k times, gives at least 1 − 1/e of the best F of any k rows (Nemhauser, Wolsey and Fisher 1978).   Worth only falls as S
+grows: an old worth is an upper bound, and most rows need not be looked at again (Minoux 1978).
 """
 
 from __future__ import annotations
@@ -22,23 +22,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plumbline.data.ngrams import numbers, runs, words
+from plumbline.data.ngrams import Hashes, runs
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int32]
 BUCKETS = 1 << 20
 
 
-def features(text: str) -> Ids:
+def features(numbers_W: Hashes) -> Ids:
     """The buckets of a text's words and pairs of words, ascending, each once."""
-    numbers_W = numbers(words(text) or [text.strip()])
     both = np.concatenate([numbers_W, runs(numbers_W, 2)])
     return np.unique(both % np.uint64(BUCKETS)).astype(np.int32)
 
 
+def _width(rows: Sequence[Ids]) -> int:
+    """Features counted from 0 to the last that occurs."""
+    return 1 + max((int(ids[-1]) for ids in rows), default=0)
+
+
 def shares(rows: Sequence[Ids]) -> list[Floats]:
     """s_iu for each row's features, in their order."""
-    count_U = np.zeros(BUCKETS, dtype=np.int64)
+    count_U = np.zeros(_width(rows), dtype=np.int64)
     for ids in rows:
         count_U[ids] += 1
     rarity_U = np.log1p(len(rows) / np.maximum(count_U, 1))
@@ -60,7 +64,7 @@ class Cover:
     def __init__(self, rows: Sequence[Ids], quality: Sequence[float], diversity: float) -> None:
         self.rows, self.quality, self.diversity = rows, quality, diversity
         self.squares = [(q * s) ** 2 for q, s in zip(quality, shares(rows), strict=True)]
-        self.mass_U = np.zeros(BUCKETS)
+        self.mass_U = np.zeros(_width(rows))
 
     def novelty(self, i: int) -> float:
         """What row i would add to the second sum, as a share of its quality."""

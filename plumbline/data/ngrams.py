@@ -28,8 +28,9 @@ def _number(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest(), "little")
 
 
-def numbers(said: list[str]) -> Hashes:
-    """(W,) a number per word."""
+def numbers(text: str) -> Hashes:
+    """(W,) a number per word; of a text without words, one for the whole."""
+    said = words(text) or [text.strip()]
     return np.fromiter(map(_number, said), dtype=np.uint64, count=len(said))
 
 
@@ -49,9 +50,6 @@ def runs(numbers_W: Hashes, n: int) -> Hashes:
     return found
 
 
-def shingles(text: str, n: int) -> Hashes:
+def shingles(numbers_W: Hashes, n: int) -> Hashes:
     """The set of a text's runs of n words, ascending; of a shorter text, one number for the whole."""
-    numbers_W = numbers(words(text))
-    if not len(numbers_W):
-        return numbers([text.strip()])
     return np.unique(runs(numbers_W, min(n, len(numbers_W))))

@@ -67,7 +67,7 @@ def curate(
     """The rows of a file worth training on: good, unlike one another, as many as asked for; with a reason for every row kept or dropped.
 
     `data`: a file of demonstrations or comparisons in any format that train reads, or town:demos?n=1000&noise=0.5.   `out`: a new folder
-    for the kept rows (unchanged, in the file's own format), reasons.jsonl and a summary.   `keep`: a number of rows, or a share such as 10%.
+    for the kept rows (unchanged, in the file's own format), reasons.jsonl and a summary.   `keep`: a number of rows, or a share (10%).
     `near`: from this Jaccard similarity of runs of three words on a row counts as a duplicate; above 1 none does.   `diversity`: 0 chooses
     by quality alone, 1 by quality times novelty.   `min_quality`: drop poorer rows, from 0 to 1.   `ignore`: signals to leave out, joined
     by commas (empty, length, ending, repetition, refusal, boilerplate, copying, off_topic, garbage).   `reward`: a reward model or rule

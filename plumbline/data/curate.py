@@ -34,6 +34,7 @@ from plumbline.data.records import Records
 from plumbline.data.rows import Rows, open_rows
 
 KEPT, DUPLICATE, POOR, OUTDONE, BAD = "kept", "near-duplicate", "too poor", "not selected", "bad row"
+PART = "part-"  # before the name of a file that is not finished
 RUN = 3  # words in the runs by which near-duplicates are told
 Score = Callable[[Sequence[Sequence[Any]]], Sequence[float]]
 
@@ -231,17 +232,19 @@ def _scored(rows: Sequence[Row], scores: Sequence[float], name: str) -> None:
 
 
 def write(found: Curation, out: str | Path, extra: Mapping[str, Any] | None = None) -> list[Path]:
-    """kept.* in the file's own format, reasons.jsonl, summary.txt: in a folder that holds none of them yet."""
+    """kept.* in the file's own format, reasons.jsonl and two summaries, in a folder that has none of them.   kept.* appears last."""
     folder, source = Path(out), Path(found.file)
     names = (f"kept{kept.suffix_of(source)}", "reasons.jsonl", "summary.json", "summary.txt")
-    paths = [folder / name for name in names]
-    there = next((path for path in paths if path.exists()), None)
+    there = next((folder / name for name in names if (folder / name).exists()), None)
     if there:
         raise UserError(f"{there} exists already", "Give another --out.")
     folder.mkdir(parents=True, exist_ok=True)
-    kept.write(source, paths[0], {row.number for row in found.kept}, Records(source))
-    with paths[1].open("x", encoding="utf-8") as handle:
+    parts = [folder / (PART + name) for name in names]
+    for part in parts:
+        part.unlink(missing_ok=True)  # of a run that was killed
+    kept.write(source, parts[0], {row.number for row in found.kept}, Records(source))
+    with parts[1].open("x", encoding="utf-8") as handle:
         handle.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in found.reasons())
-    paths[2].write_text(json.dumps(found.record() | dict(extra or {}), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    paths[3].write_text(found.text() + "\n", encoding="utf-8")
-    return paths
+    parts[2].write_text(json.dumps(found.record() | dict(extra or {}), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    parts[3].write_text(found.text() + "\n", encoding="utf-8")
+    return [part.rename(folder / name) for part, name in reversed(list(zip(parts, names, strict=True)))][::-1]

@@ -16,7 +16,7 @@ from plumbline.core.batches import Batch
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Comparison, Demo, Game, Prompt, Reply, Turn, words_of
 from plumbline.data import Plan, open_rows
-from plumbline.data.curate import Curation, Score, Wish, curate, write
+from plumbline.data.curate import PART, Curation, Score, Wish, curate, write
 from plumbline.data.quality import better
 from plumbline.data.sources import is_world
 from plumbline.pipelines import sources
@@ -33,7 +33,7 @@ def run(data: str, out: str, wish: Wish, *, reward: str = "", model: str = "", s
     """Curate a file or a `town:` spec into the folder `out`: (what --json says, what is printed)."""
     if reward and model:
         raise UserError("--reward and --model are both given", "Give one of them: one scorer becomes one signal.")
-    if Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+    if Path(out).exists() and (not Path(out).is_dir() or not all(map(_unfinished, Path(out).iterdir()))):
         raise UserError(f"--out {out} exists already", "Give an --out that is not there yet.")
     wish.count(1)  # what is wrong with the wish is said before anything is written
     score = by_reward(reward) if reward else by_likelihood(model) if model else None
@@ -62,11 +62,19 @@ def row_of(item: Any) -> dict[str, Any]:
     return row | {"annotator": item.annotator, **item.meta}
 
 
+def _unfinished(path: Path) -> bool:
+    """Whether a file in the folder may be what a killed run left; `_town_rows` looks into data.jsonl itself."""
+    return path.name == DATA or path.name.startswith(PART)
+
+
 def _town_rows(spec: str, out: Path) -> str:
-    lines = [json.dumps(row_of(item), ensure_ascii=False) + "\n" for item in world.load(spec)]
+    text = "".join(json.dumps(row_of(item), ensure_ascii=False) + "\n" for item in world.load(spec))
+    path, part = out / DATA, out / (PART + DATA)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UserError(f"{path} exists already, with other rows", "Give another --out.")
     out.mkdir(parents=True, exist_ok=True)
-    (out / DATA).write_text("".join(lines), encoding="utf-8")
-    return str(out / DATA)
+    part.write_text(text, encoding="utf-8")
+    return str(part.rename(path))
 
 
 def truth(found: Curation) -> dict[str, Any]:

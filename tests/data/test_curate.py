@@ -83,7 +83,9 @@ def test_the_order_of_the_rows_does_not_matter(tmp_path_factory, chance, diversi
 def test_the_same_file_gives_the_same_bytes(tmp_path):
     path = lines(tmp_path / "a.jsonl", rows_of(50))
     for name in ("one", "two"):
-        write(curate(path, Wish(keep="20%")), tmp_path / name)
+        paths = write(curate(path, Wish(keep="20%")), tmp_path / name)
+        assert [p.name for p in paths] == ["kept.jsonl", "reasons.jsonl", "summary.json", "summary.txt"]
+        assert sorted(paths) == sorted((tmp_path / name).iterdir())
     for file in ("kept.jsonl", "reasons.jsonl", "summary.json", "summary.txt"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,34 @@ def test_a_rule_as_the_reward_and_a_file_without_truth(command, tmp_path):
     assert code == 0
     assert "truth" not in out
     assert [json.loads(x)["completion"][-3:] for x in (tmp_path / "out" / "kept.jsonl").read_text().splitlines()] == ["yes"] * 5
+
+
+def test_after_a_kill_at_any_file_the_same_command_ends_in_the_same_bytes(command, tmp_path, monkeypatch):
+    argv = ("data", "curate", "town:demos?n=40&noise=0.5", "--keep", "10", "--out")
+    assert command(*argv, tmp_path / "whole")[0] == 0
+    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir() if not p.name.startswith("summary")}
+    rename, done = Path.rename, []
+
+    def killed(self: Path, target: Path) -> Path:
+        done.append(target)
+        if len(done) == dies:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    for dies in range(1, 3):  # at data.jsonl, at the first of the results
+        done.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", killed)
+            assert command(*argv, tmp_path / f"{dies}")[0] == 130
+        assert not (tmp_path / f"{dies}" / "kept.jsonl").exists()
+        assert command(*argv, tmp_path / f"{dies}")[0] == 0
+        assert {p.name for p in (tmp_path / f"{dies}").iterdir()} == {*whole, "summary.json", "summary.txt"}
+        assert all((tmp_path / f"{dies}" / name).read_bytes() == raw for name, raw in whole.items())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "data.jsonl").write_text("mine")
+    code, _, _, err = command(*argv, tmp_path / "mine")
+    assert (code, (tmp_path / "mine" / "data.jsonl").read_text()) == (2, "mine")
+    assert "with other rows" in err
 
 
 def test_likelihood_is_the_mean_over_tokens_and_prefers_town_to_noise(shipped):

@@ -1,8 +1,8 @@
-"""`plumbline data check FILE`: what a file holds, before anything is trained on it."""
+"""`plumbline data check FILE`: what a file holds, before anything is trained on it.   `data curate`: which of its rows to train on."""
 
 from __future__ import annotations
 
-from plumbline.cli.signature import Answer
+from plumbline.cli.signature import Answer, need
 from plumbline.core import nouns
 from plumbline.core.errors import UserError
 
@@ -49,3 +49,34 @@ def check(
         max_completion_tokens=limits[1],
     )
     return found.record(), found.text()
+
+
+def curate(
+    data: str,
+    *,
+    out: str = "",
+    keep: int | str = "10%",
+    near: float = 0.8,
+    diversity: float = 0.5,
+    min_quality: float = 0.0,
+    ignore: str = "",
+    reward: str = "",
+    model: str = "",
+    skip_bad: bool = False,
+) -> Answer:
+    """The rows of a file worth training on: good, unlike one another, as many as asked for; with a reason for every row kept or dropped.
+
+    `data`: a file of demonstrations or comparisons in any format that train reads, or town:demos?n=1000&noise=0.5.   `out`: a new folder
+    for the kept rows (unchanged, in the file's own format), reasons.jsonl and a summary.   `keep`: a number of rows, or a share (10%).
+    `near`: from this Jaccard similarity of runs of three words on a row counts as a duplicate; above 1 none does.   `diversity`: 0 chooses
+    by quality alone, 1 by quality times novelty.   `min_quality`: drop poorer rows, from 0 to 1.   `ignore`: signals to leave out, joined
+    by commas (empty, length, ending, repetition, refusal, boilerplate, copying, off_topic, garbage).   `reward`: a reward model or rule
+    whose ranking of the rows is one more signal.   `model`: or a language model, whose likelihood of the answers is.
+    `skip_bad`: leave out rows that cannot be read.
+    """
+    need("data curate", out=out)
+    from plumbline.data.curate import Wish
+    from plumbline.pipelines.curate import run
+
+    signals = tuple(name.strip() for name in ignore.split(",") if name.strip())
+    return run(data, out, Wish(keep, near, diversity, min_quality, signals), reward=reward, model=model, skip_bad=skip_bad)

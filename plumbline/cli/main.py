@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "score": ("plumbline.cli.score", "score", "log-probabilities of a file's completions under a model"),
     "export": ("plumbline.cli.export", "export", "write a run's model as a plain Hugging Face directory"),
     "data check": ("plumbline.cli.data", "check", "what a data file holds, as training would see it"),
+    "data curate": ("plumbline.cli.data", "curate", "the rows of a file worth training on, and a reason for each row"),
     "world build": ("plumbline.cli.world", "build", "train the shipped models again from nothing"),
     "verify": ("plumbline.cli.verify", "verify", "a few comparisons that pin what is wanted, put to a model; a certificate"),
     "claims": ("plumbline.cli.claims", "claims", "the scoreboard: published claims, tried here, with negative controls"),

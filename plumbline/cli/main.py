@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export": ("plumbline.cli.export", "export", "write a run's model as a plain Hugging Face directory"),
     "data check": ("plumbline.cli.data", "check", "what a data file holds, as training would see it"),
     "world build": ("plumbline.cli.world", "build", "train the shipped models again from nothing"),
+    "interp lens": ("plumbline.cli.interp", "lens", "what a model would say after each layer"),
     "claims": ("plumbline.cli.claims", "claims", "the scoreboard: published claims, tried here, with negative controls"),
     "bench": ("plumbline.cli.bench", "bench", "time and memory against other libraries, side by side"),
     "open": ("plumbline.cli.open", "show_report", "the report of a run"),

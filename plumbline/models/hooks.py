@@ -25,6 +25,7 @@ from torch import Tensor
 from plumbline.core.errors import UserError
 from plumbline.models import attention_tap
 from plumbline.models.body import Body
+from plumbline.models.head import Scaling
 from plumbline.models.lm import LM
 from plumbline.models.parts import Branch, Layer, NotUnderstoodError, Parts, Source, find, first_tensor, probe_ids
 
@@ -78,7 +79,8 @@ class Insides:
         if not torch.equal(plain, logits):
             raise NotUnderstoodError(self.model, "with hooks that change nothing its logits are others")
         last = cache[f"blocks.{self.layers - 1}.hook_resid_post"]
-        if not torch.allclose(self.unembed(last), plain.float(), atol=1e-3, rtol=1e-2 if plain.dtype != torch.float32 else 1e-4):
+        again = self.unembed(last)
+        if not torch.allclose(again, plain.to(again.dtype), atol=1e-3, rtol=1e-2 if plain.dtype.itemsize < 4 else 1e-4):
             raise NotUnderstoodError(self.model, "its logits are not its head's of the normed stream")
 
     @property
@@ -126,10 +128,20 @@ class Insides:
             logits = self.model(input_ids=self.tokens(tokens), use_cache=False).logits
         return logits, {name: cache[name] for name in self.names if name in cache}
 
+    @property
+    def scaling(self) -> Scaling:
+        """What the model does to its logits."""
+        return Body.of(self.model).scaling
+
     def unembed(self, stream: Tensor, *, capped: bool = True) -> Tensor:
         """What the final norm and the head make of any stream, (…, d_model) → (…, vocabulary).   `capped`: after the soft cap."""
-        scaling = Body.of(self.model).scaling
-        z = self.model.get_output_embeddings()(self.model.get_submodule(self.parts.norm)(stream)).float() * scaling.scale
+        return self.unembed_normed(self.model.get_submodule(self.parts.norm)(stream), capped=capped)
+
+    def unembed_normed(self, normed: Tensor, *, capped: bool = True) -> Tensor:
+        """The same of what the final norm gave."""
+        scaling = self.scaling
+        z = self.model.get_output_embeddings()(normed) * scaling.scale
+        z = z if z.dtype == torch.float64 else z.float()
         return scaling.cap * (z / scaling.cap).tanh() if scaling.cap and capped else z
 
     def tokens(self, tokens: Tensor | Sequence[int]) -> Tensor:

@@ -285,8 +285,3 @@ def _same(new: Tensor, old: Tensor) -> bool:
 def _put(output: Any, new: Tensor) -> Any:
     """A module's output with another first tensor."""
     return new if isinstance(output, Tensor) else type(output)((new, *output[1:]))
-
-
-def shown(lm: LM, ids: Sequence[int]) -> list[str]:
-    """Each token as text, special ones too."""
-    return [lm.tokenizer.hf.decode([i], skip_special_tokens=False).strip() or repr(lm.tokenizer.hf.decode([i])) for i in ids]

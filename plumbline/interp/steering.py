@@ -28,8 +28,23 @@ def states(model: Any, rows: Rows, layer: int, *, position: int = -1) -> Tensor:
     insides = Insides.of(model)
     if not 0 <= layer <= insides.layers:
         raise UserError(f"there is no layer {layer}", f"Give 0 to {insides.layers}: the stream before that block.")
-    name = f"blocks.{layer}.hook_resid_pre" if layer < insides.layers else f"blocks.{layer - 1}.hook_resid_post"
-    return torch.stack([insides.run(row, keep=[name])[1][name][0, position] for row in rows])
+    return _read(insides, rows, [_stream(insides, layer)], position)[:, 0]
+
+
+@torch.no_grad()
+def all_states(model: Any, rows: Rows, *, position: int = -1) -> Tensor:
+    """(N, layers + 1, d_model) the same for every layer."""
+    insides = Insides.of(model)
+    return _read(insides, rows, [_stream(insides, layer) for layer in range(insides.layers + 1)], position)
+
+
+def _stream(insides: Insides, layer: int) -> str:
+    return f"blocks.{layer}.hook_resid_pre" if layer < insides.layers else f"blocks.{layer - 1}.hook_resid_post"
+
+
+def _read(insides: Insides, rows: Rows, names: Sequence[str], position: int) -> Tensor:
+    seen = (insides.run(row, keep=names)[1] for row in rows)
+    return torch.stack([torch.stack([cache[name][0, position] for name in names]) for cache in seen])
 
 
 def direction(model: Any, toward: Rows, away: Rows, layer: int, *, position: int = -1) -> Tensor:

@@ -143,10 +143,8 @@ def probe(o: Opened, data: str, *, held_out: float = 0.3, seed: int = 0, skip_ba
     rows = [o.row(item.context, item.completion) for item in items]
     labels = [int(item.desirable) for item in items]
     types = [row[-2] for row in rows]
-    found = {}
-    for layer in range(o.insides.layers + 1):
-        x_ND = steering.states(o.insides, rows, layer)
-        found[f"layer {layer}"] = probes.probe(x_ND, labels, types, held_out=held_out, seed=seed)
+    x_NSD = steering.all_states(o.insides, rows)
+    found = {f"layer {i}": probes.probe(x_NSD[:, i], labels, types, held_out=held_out, seed=seed) for i in range(x_NSD.shape[1])}
     first = next(iter(found.values()))
     lines = [
         f"{len(rows)} rows, scored on {first.n}; the commoner label has {first.majority:.3f}",

@@ -32,6 +32,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "data curate": ("plumbline.cli.data", "curate", "the rows of a file worth training on, and a reason for each row"),
     "world build": ("plumbline.cli.world", "build", "train the shipped models again from nothing"),
     "verify": ("plumbline.cli.verify", "verify", "a few comparisons that pin what is wanted, put to a model; a certificate"),
+    "interp lens": ("plumbline.cli.interp", "lens", "what a model would say after each layer"),
+    "interp attribution": ("plumbline.cli.interp", "attribution", "which parts make the logit of the next token"),
+    "interp patch": ("plumbline.cli.interp", "patch", "where a model keeps what tells two texts apart"),
+    "interp probe": ("plumbline.cli.interp", "probe", "what a linear probe finds in each layer, with a control task"),
+    "interp steer": ("plumbline.cli.interp", "steer", "replies with a direction added to the stream, or taken out"),
+    "interp page": ("plumbline.cli.interp", "page", "lens, attention, attribution and patching on one page"),
     "claims": ("plumbline.cli.claims", "claims", "the scoreboard: published claims, tried here, with negative controls"),
     "bench": ("plumbline.cli.bench", "bench", "time and memory against other libraries, side by side"),
     "open": ("plumbline.cli.open", "show_report", "the report of a run"),
@@ -42,7 +48,7 @@ USAGE = "plumbline COMMAND [options]      plumbline COMMAND --help      plumblin
 
 def overview() -> str:
     """What `plumbline --help` prints."""
-    lines = [f"  {name:12} {what}" for name, (_, _, what) in COMMANDS.items()]
+    lines = [f"  {name:18} {what}" for name, (_, _, what) in COMMANDS.items()]
     return "\n".join(
         [f"usage: {USAGE}", "", "commands:", *lines, "", "Every command takes --json (the last line of stdout is one JSON object)."]
     )

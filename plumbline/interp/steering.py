@@ -1,0 +1,99 @@
+"""Steering by a mean difference: a direction in the stream, added to it or taken out of it while the model writes.
+
+    v = mean over A of resid_l(last token) − mean over B           add:  resid_l ← resid_l + c v          ablate:  x ← x − v̂ v̂ᵀ x
+
+added at one layer, ablated from every write to the stream.   Turner et al. 2023 (2308.10248); Arditi et al. 2024, "Refusal in language
+models is mediated by a single direction" (2406.11717).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plumbline.core.errors import UserError
+from plumbline.models.hooks import HookPoint, Insides
+
+Fwd = list[tuple[Any, Callable[..., Tensor]]]
+Rows = Sequence[Sequence[int]]
+
+
+@torch.no_grad()
+def states(model: Any, rows: Rows, layer: int, *, position: int = -1) -> Tensor:
+    """(N, d_model) the stream before block `layer` (after the last one: its number) at a position of each row of tokens."""
+    insides = Insides.of(model)
+    if not 0 <= layer <= insides.layers:
+        raise UserError(f"there is no layer {layer}", f"Give 0 to {insides.layers}: the stream before that block.")
+    return _read(insides, rows, [_stream(insides, layer)], position)[:, 0]
+
+
+@torch.no_grad()
+def all_states(model: Any, rows: Rows, *, position: int = -1) -> Tensor:
+    """(N, layers + 1, d_model) the same for every layer."""
+    insides = Insides.of(model)
+    return _read(insides, rows, [_stream(insides, layer) for layer in range(insides.layers + 1)], position)
+
+
+def _stream(insides: Insides, layer: int) -> str:
+    return f"blocks.{layer}.hook_resid_pre" if layer < insides.layers else f"blocks.{layer - 1}.hook_resid_post"
+
+
+def _read(insides: Insides, rows: Rows, names: Sequence[str], position: int) -> Tensor:
+    seen = (insides.run(row, keep=names)[1] for row in rows)
+    return torch.stack([torch.stack([cache[name][0, position] for name in names]) for cache in seen])
+
+
+def direction(model: Any, toward: Rows, away: Rows, layer: int, *, position: int = -1) -> Tensor:
+    """(d_model,) mean state of the one set of rows minus that of the other."""
+    if not toward or not away:
+        raise UserError("steering: one of the two sets is empty", "Give texts of both kinds.")
+    insides = Insides.of(model)
+    return states(insides, toward, layer, position=position).mean(0) - states(insides, away, layer, position=position).mean(0)
+
+
+def random_like(v_D: Tensor, seed: int) -> Tensor:
+    """A direction of the same length by lot: what any push of this size does."""
+    noise = torch.randn(v_D.shape, generator=torch.Generator().manual_seed(seed)).to(v_D)
+    return noise * v_D.norm() / noise.norm()
+
+
+def adding(v_D: Tensor, layer: int, *, scale: float = 1.0) -> Fwd:
+    """Hooks that add the direction to the stream before a block, at every position."""
+
+    def add(x: Tensor, hook: HookPoint) -> Tensor:
+        return x + scale * v_D
+
+    return [(f"blocks.{layer}.hook_resid_pre", add)]
+
+
+def ablating(v_D: Tensor) -> Fwd:
+    """Hooks that take the direction out of everything that is written to the stream."""
+    unit_D = v_D / v_D.norm()
+
+    def project(x: Tensor, hook: HookPoint) -> Tensor:
+        return x - (x @ unit_D)[..., None] * unit_D
+
+    return [(lambda n: n == "blocks.0.hook_resid_pre" or n.endswith(("attn_out", "mlp_out")), project)]
+
+
+@torch.no_grad()
+def write(
+    model: Any, tokens: Sequence[int], fwd_hooks: Fwd, *, ends: frozenset[int], most: int = 40, temperature: float = 0.0, seed: int = 0
+) -> list[int]:
+    """The tokens that the model goes on with, hooks in place: greedy, or sampled.   Every step computes the whole text: for short ones."""
+    insides, ids, chance = Insides.of(model), list(tokens), Random(seed)
+    for _ in range(most):
+        logits_V = insides.run(ids, fwd_hooks)[0][0, -1].double()
+        if temperature > 0:
+            p_V = (logits_V / temperature).softmax(-1).cumsum(-1)
+            token = min(int((p_V < chance.random()).sum()), len(p_V) - 1)
+        else:
+            token = int(logits_V.argmax())
+        if token in ends:
+            break
+        ids.append(token)
+    return ids[len(tokens) :]

@@ -125,9 +125,5 @@ def said(rules: Rules, found: Judged, where: Path, skipped: int = 0) -> list[str
 
 
 def _shown(figure: Mapping[str, float], sign: str = "") -> str:
-    n = int(figure["n"])
-    return (
-        str(Figure(figure["mean"], figure["lo"], figure["hi"], n))
-        if not sign
-        else Figure(figure["mean"], figure["lo"], figure["hi"], n).signed()
-    )
+    made = Figure(figure["mean"], figure["lo"], figure["hi"], int(figure["n"]))
+    return made.signed() if sign else str(made)

@@ -2,7 +2,7 @@
 
 The debater gets the town's turn `argue`: "the answer is … . the passage says: …", and what follows "says:" is its quotation.   The judge
 gets a passage and a question, as in the family `passage`, but the passage is what the debaters quoted; it chooses between the sides as
-statements.   (Of the turn `judge`, answers a and b, the shipped models make nothing here: right in half of the cases with the whole passage.)
+statements.   (The turn `judge`, answers a and b, says nothing here: shown the whole passage, town-s is right in half of the cases.)
 """
 
 from __future__ import annotations

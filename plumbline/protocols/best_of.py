@@ -30,7 +30,7 @@ def persuades(judge: Model) -> Likes:
 
 @final
 class BestOf:
-    """`model`, but of every speech the best of `n` as `likes` has it; of equal ones the first drawn, and never an empty one if another is there."""
+    """`model`, but of every speech the best of `n` as `likes` has it; of equal ones the first drawn, an empty one only if all are."""
 
     def __init__(self, model: Model, n: int, likes: Likes) -> None:
         if n < 1:

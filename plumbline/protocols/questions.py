@@ -1,6 +1,7 @@
 """Questions from a file: a row each, {"question", "sides": [two texts], "passage", "answer", "id"}; passage, answer and id may be missing.
 
-Formats are those of all our data (JSON lines, a JSON list, CSV with JSON in `sides`, Parquet …); what is wrong is said with file, row, field.
+Formats are those of all our data (JSON lines, a JSON list, CSV with JSON in `sides`, Parquet …); what is wrong is said with file, row and
+field.
 """
 
 from __future__ import annotations

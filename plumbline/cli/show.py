@@ -9,7 +9,7 @@ from plumbline.core.registry import entries
 
 
 def show() -> Answer:
-    """The methods that `plumbline train` knows and the protocols that `plumbline play` does, with data and paper; the claims of the board."""
+    """The methods that `plumbline train` knows and the protocols that `plumbline play` does, with data and paper; the claims."""
     found = entries("method")
     width = max((len(e.name) for e in found), default=0)
     lines = [f"{e.name:{width}}  {e.data:10}  {e.summary}  {e.paper}".rstrip() for e in found]

@@ -39,6 +39,11 @@ class Options:
     limit: int = 0
     at_once: int = games.AT_ONCE
 
+    def __post_init__(self) -> None:
+        for name, least in (("best_of", 1), ("at_once", 1), ("limit", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} is {getattr(self, name)}", f"Give at least {least}.")
+
 
 def questions(spec: str, *, limit: int = 0, skip_bad: bool = False) -> tuple[list[Question], list[RowError]]:
     """The questions that a spec names, `town:questions?n=60` or a file, and the rows left out."""

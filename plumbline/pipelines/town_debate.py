@@ -3,6 +3,9 @@
 The debater gets the town's turn `argue`: "the answer is … . the passage says: …", and what follows "says:" is its quotation.   The judge
 gets a passage and a question, as in the family `passage`, but the passage is what the debaters quoted; it chooses between the sides as
 statements.   (The turn `judge`, answers a and b, says nothing here: shown the whole passage, town-s is right in half of the cases.)
+
+The shipped models know no sentence that casts doubt on another: of "the passage does not say that X." they take X.   So the judge is told
+of an unverified quotation that it was none, and not its words.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from plumbline.world.knowledge import say
 
 VALUES = "values"  # in a question's `meta`: its sides as the town names them
 _SAYS = re.compile(r"the passage says ?:")
-MARKS = {"verified": "{}.", "unverified": "the passage does not say that {}."}
+MARKS = {"verified": "{}.", "unverified": "the passage does not say that."}  # without its words: see the top of this file
 
 
 def stated(questions: Sequence[Question]) -> list[Question]:
@@ -58,7 +61,7 @@ class TownWording:
         return [(own, False), *((sentence, True) for sentence in sentences)]
 
     def ballot(self, heard: Transcript) -> Context:
-        """Verified quotations are what the judge reads; of an unverified one it is told that the passage does not say so."""
+        """Verified quotations are what the judge reads; of an unverified one it is told that the passage does not say that."""
         question = plain(heard.question.context)
         read = [MARKS[p.kind].format(p.text.rstrip(".")) for said in heard.speeches for p in said.pieces if p.kind != "own"]
         return _user(f"read this. {' '.join(dict.fromkeys(read))} now my question. {question}" if read else question)

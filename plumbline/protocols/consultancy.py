@@ -20,7 +20,7 @@ from plumbline.protocols.transcript import Transcript, Wording, ballot, hear, ru
     each={"argues": (0, 1)},
 )
 def consultancy(question: Question, *, argues: int = 0, rounds: int = 3, words: int = 100, wording: Wording = ENGLISH) -> Playing:
-    """One side is argued before the judge.   `argues`: which, by its place.   `rounds`: speeches.   `words`: of a speech, which is cut after them."""
+    """One side is argued before the judge.   `argues`: which, by its place.   `rounds`: speeches.   `words`: of a speech, cut there."""
     if rounds < 1 or words < 1:
         raise UserError(f"consultancy: {rounds} rounds of {words} words", "Give at least 1 of each; `direct` is the judge alone.")
     heard = Transcript(question)  # by construction the judge can not see the passage

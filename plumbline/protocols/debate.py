@@ -16,7 +16,7 @@ from plumbline.protocols.transcript import Transcript, Wording, ballot, hear, ru
 
 @protocol(data=Question, asks=("debater", "judge"), paper="Irving et al. 2018, arXiv 1805.00899")
 def debate(question: Question, *, rounds: int = 3, words: int = 100, wording: Wording = ENGLISH) -> Playing:
-    """Both sides are argued before the judge.   `rounds`: of simultaneous speeches.   `words`: of a speech, which is cut after them."""
+    """Both sides are argued before the judge.   `rounds`: of simultaneous speeches.   `words`: of a speech, cut there."""
     if rounds < 1 or words < 1:
         raise UserError(f"debate: {rounds} rounds of {words} words", "Give at least 1 of each; `direct` is the judge alone.")
     heard = Transcript(question)  # by construction the judge can not see the passage

@@ -45,12 +45,19 @@ def _question(records: Records, i: int) -> Question:
         raise records.flaws[number]
     row = parse_object(records.raw(i))
     sides = _sides(row)
-    answer = _text(row, "answer") if row.get("answer") is not None else ""
+    answer = _text(row, "answer") if row.get("answer") not in (None, "") else ""
     if answer and answer not in sides:
         raise FieldError("answer", f"is {answer[:40]!r}, which is none of the sides", "Write the right side as it stands in sides.")
-    passage = _text(row, "passage") if row.get("passage") is not None else ""
+    passage = _text(row, "passage") if row.get("passage") not in (None, "") else ""
     meta = {key: value for key, value in row.items() if key not in FIELDS}
-    return Question(_text(row, "question"), sides, passage, answer, meta, str(row.get("id", f"row {number}")))
+    return Question(_text(row, "question"), sides, passage, answer, meta, _name(row, number))
+
+
+def _name(row: dict[str, Any], number: int) -> str:
+    value = row.get("id")
+    if value is not None and not isinstance(value, str | int):
+        raise FieldError("id", f"is {kind_of(value)}, not text or a number", "Name the question.")
+    return f"row {number}" if value in (None, "") else str(value)
 
 
 def _text(row: dict[str, Any], name: str) -> str:
@@ -65,13 +72,15 @@ def _text(row: dict[str, Any], name: str) -> str:
 
 
 def _sides(row: dict[str, Any]) -> tuple[str, str]:
-    value = row.get("sides")
+    if "sides" not in row:
+        raise FieldError("sides", "is missing", 'Write the two answers, "sides": ["yes", "no"].')
+    value = row["sides"]
     if isinstance(value, str):  # a cell of CSV
         try:
             value = json.loads(value)
         except ValueError:
             value = None
-    if "sides" not in row or not isinstance(value, list) or len(value) != 2 or not all(isinstance(x, str) and x.strip() for x in value):
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(x, str) and x.strip() for x in value):
         raise FieldError("sides", "is not a list of two texts", 'Write the two answers, "sides": ["yes", "no"].')
     if value[0].split() == value[1].split():
         raise FieldError("sides", "are the same answer twice", "Write two different answers.")

@@ -17,7 +17,7 @@ from typing import Any
 
 from plumbline.core.nouns import Ask, plain
 
-FILE = Path(__file__).parents[2].parent / "shared" / "data" / "debate-nyu" / "annotated_quality_debates.jsonl.gz"
+FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "debate-nyu" / "annotated_quality_debates.jsonl.gz"
 SIDES = ("the first speaker", "the second speaker")
 
 

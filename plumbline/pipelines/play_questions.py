@@ -48,6 +48,8 @@ class Options:
 def questions(spec: str, *, limit: int = 0, skip_bad: bool = False) -> tuple[list[Question], list[RowError]]:
     """The questions that a spec names, `town:questions?n=60` or a file, and the rows left out."""
     found, skipped = (list(sources.items(spec, Question)), []) if is_world(spec) else open_questions(spec, skip_bad=skip_bad)
+    if not found:
+        raise UserError(f"{spec} holds no questions", "Ask for at least one: town:questions?n=60.")
     return found[: limit or None], skipped
 
 
@@ -78,12 +80,12 @@ def play_questions(
         "seed": options.seed,
         "limit": options.limit,
     }
+    models = players(named, best_of=options.best_of, template=template)  # before the folder is made: a wrong name leaves nothing behind
     with RunFolder.open(out, resume=resume) as run:
         begin(run, about)
         if skipped:
             (run.path / "skipped.jsonl").unlink(missing_ok=True)
             write_skipped(run.path / "skipped.jsonl", skipped)
-        models = players(named, best_of=options.best_of, template=template)
         rows = games.play_all(rules, asked, models, run=run, temperature=options.temperature, seed=options.seed, at_once=options.at_once)
     found = judged(rows)
     return found, said(rules, found, Path(out) / "games.jsonl", len(skipped))

@@ -101,6 +101,7 @@ def test_a_run_goes_on_without_asking_again_and_refuses_other_options(command, p
         (["play", "debate", *flags(debater="speaks"), "--rounds", "0"], "debate: 0 rounds of 100 words"),
         (["play", "direct", *flags(questions="none.jsonl")], "none.jsonl does not exist"),
         (["play", "direct", *flags(judge="absent")], "play.py has no function 'absent'"),
+        (["play", "direct", *flags(questions="town:questions?n=0")], "town:questions?n=0 holds no questions"),
         (["play", "direct", *flags(), "--wording", "latin"], "--wording is 'latin'"),
         (["play", "direct", *flags(), "--wording", "town"], "the question 'q0' is not the town's"),
         (["play", "direct", *flags(questions="town:prompts?n=3")], "gives prompts, but questions are wanted"),
@@ -112,7 +113,7 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_left_behind(command, p
     assert code == 2
     assert says in err
     assert "Traceback" not in err
-    assert not (place / "run" / "games.jsonl").exists()
+    assert not (place / "run").exists()
 
 
 def test_a_bad_row_is_named_and_may_be_left_out(command, place):

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rlhf": ("plumbline.cli.rlhf", "rlhf", "demonstrations → SFT, comparisons or ratings → reward model, prompts → PPO"),
     "eval": ("plumbline.cli.evaluate", "evaluate", "eval RUN --against M --on town: differences with intervals"),
     "sample": ("plumbline.cli.sample", "sample", "replies of a model to a file: to read, the best of n, or pairs for DPO"),
+    "play": ("plumbline.cli.play", "play", "play PROTOCOL (debate, consultancy, direct): models argue, a judge chooses"),
     "score": ("plumbline.cli.score", "score", "log-probabilities of a file's completions under a model"),
     "export": ("plumbline.cli.export", "export", "write a run's model as a plain Hugging Face directory"),
     "data check": ("plumbline.cli.data", "check", "what a data file holds, as training would see it"),
@@ -42,7 +43,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bench": ("plumbline.cli.bench", "bench", "time and memory against other libraries, side by side"),
     "open": ("plumbline.cli.open", "show_report", "the report of a run"),
 }
-PARSE_THEMSELVES = ("train", "rlhf")  # their flags depend on the method that they name
+PARSE_THEMSELVES = ("train", "rlhf", "play")  # their flags depend on the method or protocol that they name
 USAGE = "plumbline COMMAND [options]      plumbline COMMAND --help      plumbline --version"
 
 

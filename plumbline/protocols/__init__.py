@@ -1,0 +1,1 @@
+"""Protocols: games between models, one short file each, and what they share."""

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from plumbline.bench import rows
-from plumbline.bench.rows import Pairs, Prompts, Row, Shape
+from plumbline.bench.rows import Pairs, Prompts, Row, Shape, Thumbs
 from plumbline.core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +28,14 @@ TRAINED = {
     ("dpo", "step"): "reference in the step",
     ("dpo", "precomputed"): "reference computed once before",
     ("reward", ""): "Bradley–Terry with centring 0.01",
+    ("kto", "step"): "reference in the step, z from the same mismatched rows on both sides",
 }
-PADDED = {"dpo": " (its padding_free is switched off for DPO by TRL itself)", "reward": ""}
+SCRIPTS = {"dpo": ("ours", "peer"), "reward": ("ours_rl", "peer_rl"), "kto": ("ours_kto", "peer_kto")}
+NOTED = {
+    "dpo": " (its padding_free is switched off for DPO by TRL itself)",
+    "kto": " (z is of the rows of a forward: with fewer the loss is another one)",
+}
+WHOLE = ("kto",)  # never tried with fewer rows a forward
 
 
 class Side:
@@ -127,37 +133,35 @@ def fastest(bench: Bench, peer: Side, setup: dict[str, Any], row: Row, firsts: S
     name = f"{row.method}/{row.work.name}"
     if name not in bench.fastest:
         best = search(peer, setup, [{**first, "micro": count} for first in firsts])
-        sizes = [m for m in (count // 2, count // 4, count // 8) if m]
-        bench.fastest[name] = search(peer, setup, [best, *({**best, "micro": m} for m in sizes)])
+        sizes = [] if row.method in WHOLE else [m for m in (count // 2, count // 4, count // 8) if m]
+        bench.fastest[name] = search(peer, setup, [best, *({**best, "micro": m} for m in sizes)]) if sizes else best
     return bench.fastest[name]
 
 
 def training(bench: Bench, some: Sequence[Row], job: Path) -> list[dict[str, Any]]:
-    """Time and memory rows of one workload of comparisons, from the same steps."""
+    """Time and memory rows of one workload of comparisons or thumbs, from the same steps."""
     first, work = some[0], some[0].work
-    assert isinstance(work, Pairs)
-    scripts = (our_script(), peer_script()) if first.method == "dpo" else (our_script("ours_rl"), peer_script("peer_rl"))
-    with sides(bench.folder, bench.threads, *scripts) as (ours, peer):
+    assert isinstance(work, Pairs | Thumbs)
+    mine, their = SCRIPTS[first.method]
+    with sides(bench.folder, bench.threads, our_script(mine), peer_script(their)) as (ours, peer):
         bench.gemm = bench.gemm or ours.ask("gemm_rate", threads=bench.threads)
         setup = bench.setup(job)
         chosen = fastest(bench, peer, setup, first, [{"attention": a} for a in ("sdpa", "eager")], work.count)
         name, backend = peer.ask("setup", **setup, **chosen), ours.ask("setup", **setup)
         steps = [(ours.ask("step"), peer.ask("step")) for _ in range(bench.repeats + 1)]
         pieces = ours.ask("pieces", repeats=3), peer.ask("pieces", repeats=3)
-    equal = all(abs(a["loss"] - b["loss"]) < LOSS_GAP and abs(a["norm"] / b["norm"] - 1) < NORM_GAP for a, b in steps)
     time_a, time_b = (median(step[i]["seconds"] for step in steps[1:]) for i in range(2))
-    lengths = [(len(p), [len(c) for c in completions]) for p, completions in json.loads(job.read_text())["groups"]]
+    unit, least = "pairs" if isinstance(work, Pairs) else "rows", work.count if first.method in WHOLE else 1
     said = bench.held(
         f"{TRAINED[first.method, first.reference]}, AdamW, clipped at 1, no gradient checkpointing",
-        f"ours: {backend} backend; {name} at its fastest of sdpa/eager and 1–{work.count} pairs a forward: "
-        f"{chosen['attention']}, {chosen['micro']} pairs{PADDED[first.method]}",
+        f"ours: {backend} backend; {name} at its fastest of sdpa/eager and {f'{least}–' if least < work.count else ''}{work.count} {unit} "
+        f"a forward: {chosen['attention']}, {chosen['micro']} {unit}{NOTED.get(first.method, '')}",
     )
-    common = {"equal": equal, "peer": name, "held_equal": said}
-    shape = bench.shape if first.method == "dpo" else rows.headless(bench.shape)
+    common = {"equal": all(same_step(a, b) for a, b in steps), "peer": name, "held_equal": said}
     found = []
     for row in some:
         if row.kind == "time":
-            share = rows.step_flops(shape, lengths, reference=first.reference == "step") / time_a / bench.gemm
+            share = flops(bench.shape, first, json.loads(job.read_text())["groups"]) / time_a / bench.gemm
             more = {"gemm_share": round(share, 3), "seconds_by_cause": causes(*pieces, time_a, time_b)}
             found.append(entry(row, "s", time_a, time_b, common, more))
         else:
@@ -166,6 +170,20 @@ def training(bench: Bench, some: Sequence[Row], job: Path) -> list[dict[str, Any
             above = {"above_rest": [round(peak_a - rest_a), round(peak_b - rest_b)]}
             found.append(entry(row, "MB", peak_a, peak_b, common, above))
     return found
+
+
+def same_step(mine: dict[str, float], theirs: dict[str, float]) -> bool:
+    """Loss (and z, where there is one) to 1e-4, the norm of the gradient to 0.1 %."""
+    near = all(abs(mine[name] - theirs[name]) < LOSS_GAP for name in ("loss", "point") if name in theirs)
+    return near and abs(mine["norm"] / theirs["norm"] - 1) < NORM_GAP
+
+
+def flops(shape: Shape, row: Row, groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> float:
+    """What a training step of the row's method needs."""
+    lengths = [(len(prompt), [len(c) for c in completions]) for prompt, completions in groups]
+    if row.method == "kto":
+        return rows.kto_flops(shape, lengths)
+    return rows.step_flops(shape if row.method == "dpo" else rows.headless(shape), lengths, reference=row.reference == "step")
 
 
 def causes(ours: dict[str, float], theirs: dict[str, float], time_a: float, time_b: float) -> dict[str, float]:
@@ -177,6 +195,8 @@ def causes(ours: dict[str, float], theirs: dict[str, float], time_a: float, time
         "reference": theirs["reference"] - ours["reference"],
         "optimiser": theirs["optimiser"] - ours["optimiser"],
     }
+    if "mismatched" in ours:
+        found["mismatched completions"] = theirs["mismatched"] - ours["mismatched"]
     found["overhead"] = time_b - time_a - sum(found.values())
     return {cause: round(value, 4) for cause, value in found.items()}
 

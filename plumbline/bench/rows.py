@@ -2,6 +2,7 @@
 
 forward FLOPs = 2 · (weights of the layers) · positions + 4 · hidden · layers · (query, key) pairs + 2 · vocabulary · hidden · scored
 training step = 3 × forward (+ 1 × forward of the reference in the step)
+KTO step      = 3 × forward + 1 × forward of the reference + a forward of both on every prompt with another prompt's completion
 online round  = sampling + passes × training step (PPO: + a forward of the reference, the reward and the critic, + passes of the critic)
 """
 
@@ -30,6 +31,16 @@ class Shape:
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """A workload of comparisons: `count` pairs of about `prompt` + 2 × `completion` tokens (each length within a tenth of it)."""
+
+    name: str
+    prompt: int
+    completion: int
+    count: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbs:
+    """A workload of labels: `count` rows of about `prompt` + `completion` tokens (each length within a tenth of it)."""
 
     name: str
     prompt: int
@@ -71,7 +82,7 @@ class Row:
 
     id: str
     kind: Literal["time", "memory", "decode"]
-    work: Pairs | Prompts | Rounds
+    work: Pairs | Thumbs | Prompts | Rounds
     reference: Literal["step", "precomputed", ""]
     target: float
 
@@ -82,6 +93,7 @@ class Row:
 
 
 HEAVY = Pairs("prompt-heavy", 145, 45)
+LABELS = Thumbs("prompt-heavy", 145, 45)
 LIGHT = Pairs("prompt-light", 16, 64)
 GROUP = Rounds("group", count=1, prompt=145, samples=8)
 ROUND = Rounds("round", count=8, prompt=145, samples=1, passes=4)
@@ -97,6 +109,7 @@ ROWS = (
     Row("decode/8x8", "decode", Prompts("8x8", 8, 145, 8), "", 3.5),
     Row("reward/prompt-heavy/time", "time", HEAVY, "", 1.6),
     Row("reward/prompt-heavy/memory", "memory", HEAVY, "", 1.0),
+    Row("kto/prompt-heavy/time", "time", LABELS, "step", 3.0),
     Row("grpo/iteration", "time", GROUP, "", 2.5),
     Row("ppo/iteration", "time", ROUND, "", 1.0),
     Row("rl/one-base/memory", "memory", ROUND, "", 1.0),
@@ -112,6 +125,13 @@ def step_flops(shape: Shape, lengths: list[tuple[int, list[int]]], *, reference:
         pairs += prompt * (prompt + 1) // 2 + sum(c * prompt + c * (c + 1) // 2 for c in fed)
         scored += sum(completions)
     return shape.forward(positions, pairs, scored) * (4 if reference else 3)
+
+
+def kto_flops(shape: Shape, lengths: list[tuple[int, list[int]]]) -> float:
+    """A KTO step: its rows are learned from and read by the reference; both also read each prompt with the next row's completion."""
+    after = [*lengths[1:], *lengths[:1]]
+    mismatched = [(prompt, completions) for (prompt, _), (_, completions) in zip(lengths, after, strict=True)]
+    return step_flops(shape, lengths, reference=True) + 2 * step_flops(shape, mismatched, reference=False) / 3
 
 
 def decode_flops(shape: Shape, work: Prompts) -> float:

@@ -7,7 +7,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from plumbline.bench.rows import Pairs, Prompts, Row, Shape
+from plumbline.bench.rows import Pairs, Prompts, Row, Shape, Thumbs
+from plumbline.core.nouns import Tally
+from plumbline.methods.kto import weights
 from plumbline.models.fresh import SPECIALS, fresh
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
@@ -30,7 +32,10 @@ def write_scalars(folder: Path) -> None:
 
 
 def job(row: Row, shape: Shape, seed: int = 7) -> dict[str, Any]:
-    """The row's token ids: `groups` of prompt and completions, or `prompts` with their text; online also `replies`, to compare on."""
+    """The row's token ids: `groups` of prompt and completions (with `labels` and `weights` for thumbs), or `prompts` with their text.
+
+    Online also `replies`, to compare on.
+    """
     rng = random.Random(seed)
 
     def ids(count: int) -> list[int]:
@@ -40,9 +45,10 @@ def job(row: Row, shape: Shape, seed: int = 7) -> dict[str, Any]:
         return rng.randint(round(0.9 * length), round(1.1 * length))
 
     work, found = row.work, {"method": row.method}
-    if isinstance(work, Pairs):
-        groups = [[[BOS, *ids(about(work.prompt) - 1)], [ids(about(work.completion)) for _ in range(2)]] for _ in range(work.count)]
-        return {**found, "groups": groups, "reference": row.reference}
+    if isinstance(work, Pairs | Thumbs):
+        each = 2 if isinstance(work, Pairs) else 1
+        groups = [[[BOS, *ids(about(work.prompt) - 1)], [ids(about(work.completion)) for _ in range(each)]] for _ in range(work.count)]
+        return {**found, "groups": groups, "reference": row.reference, **(_labels(work.count) if isinstance(work, Thumbs) else {})}
     prompts = [[BOS, *ids(work.prompt - 1)] for _ in range(work.count)]
     texts = [" ".join(f"w{i - len(SPECIALS)}" for i in prompt[1:]) for prompt in prompts]
     found |= {"prompts": prompts, "texts": texts, "samples": work.samples, "new": work.new}
@@ -53,6 +59,12 @@ def job(row: Row, shape: Shape, seed: int = 7) -> dict[str, Any]:
     shortest = work.new if row.method == "ppo" else work.new // 2
     replies = [[ids(rng.randint(shortest, work.new)) for _ in range(work.samples)] for _ in prompts]
     return {**found, "passes": work.passes, "replies": replies}
+
+
+def _labels(count: int) -> dict[str, Any]:
+    """A third of the rows are desirable, so that the two weights differ."""
+    labels = [i % 3 == 0 for i in range(count)]
+    return {"labels": labels, "weights": weights(Tally(sum(labels), count - sum(labels)), 1.0)}
 
 
 def save(folder: Path, row: Row, shape: Shape) -> Path:

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rlhf": ("plumbline.cli.rlhf", "rlhf", "demonstrations → SFT, comparisons or ratings → reward model, prompts → PPO"),
     "eval": ("plumbline.cli.evaluate", "evaluate", "eval RUN --against M --on town: differences with intervals"),
     "sample": ("plumbline.cli.sample", "sample", "replies of a model to a file: to read, the best of n, or pairs for DPO"),
+    "icl": ("plumbline.cli.icl", "icl", "choose examples for a prompt by a validation score: alignment without training"),
     "score": ("plumbline.cli.score", "score", "log-probabilities of a file's completions under a model"),
     "export": ("plumbline.cli.export", "export", "write a run's model as a plain Hugging Face directory"),
     "data check": ("plumbline.cli.data", "check", "what a data file holds, as training would see it"),

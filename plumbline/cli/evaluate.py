@@ -50,9 +50,7 @@ def evaluate(
     folder = Path(out) if out else Path(model) if is_run else None
     lines = list(found.lines)
     if folder is not None:
-        pipeline.write(
-            found, folder, {"model": model, "against": against, "on": on, "seed": seed, **({"prompt": prompt} if prompt else {})}
-        )
+        pipeline.write(found, folder, {"model": model, "against": against, "on": on, "seed": seed, "prompt": prompt})
         if folder == Path(model):
             lines.append(f"report: {run_report.write(folder)}")
     return found.figures, "\n".join(lines)

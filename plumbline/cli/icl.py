@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from plumbline.cli.signature import Answer, need
 
 
@@ -32,8 +30,8 @@ def icl(
     """Choose examples for MODEL's prompt, and their order, by a validation score, and write them as a prompt file.
 
     `model`: a run folder, a model directory, town, town-s|m|l, or with --reward or --on town an endpoint (http://host/v1).
-    `demos`: demonstrations to choose from.   `principles`: a text file with a principle a line, said before the examples.
-    `out`: the prompt file to write (prompt.yaml), for --prompt of eval and sample; beside it a folder keeps every score.
+    `demos`: demonstrations to choose from.   `principles`: a text file with a principle a line.   `out`: the prompt file to write
+    (prompt.yaml), for --prompt of eval and sample; beside it a folder keeps every score.
     `k`: how many examples: a number, or a range of which the best is taken.   `on`: what scores a prompt: nothing (a part of the
     demonstrations that is held out, by log-likelihood), a file of demonstrations, town (gold of replies to its validation prompts),
     or with --reward a file of prompts.   `reward`: what scores replies to them, as `sample` takes it.   `heldout`: demonstrations
@@ -44,39 +42,14 @@ def icl(
     `resume`: go on with a search that was stopped; no prompt is scored twice.
     """
     need("icl", model=model, demos=demos, out=out)
-    from dataclasses import asdict
     from pathlib import Path
 
     from plumbline.core.nouns import Sampling
-    from plumbline.data.promptfile import read_principles
-    from plumbline.engine.progress import Progress
-    from plumbline.engine.runs import RunFolder
-    from plumbline.pipelines import icl as pipeline
     from plumbline.pipelines import icl_sources, sources
     from plumbline.pipelines.icl_search import Plan, sizes
 
-    plan = Plan(*sizes(k), tries, beam, orders, seed)
-    rules = read_principles(principles) if principles else ()
-    file, folder = icl_sources.places(Path(out))
-    with RunFolder.open(folder, resume=resume) as run:
-        sources.use_threads(threads)
-        answerer = sources.answerer(model, template=template or None)
-        sampling = Sampling(temperature=temperature, max_tokens=max_completion_tokens, seed=seed)
-        given = icl_sources.gather(answerer, demos, on, reward, heldout, prompts, sampling, skip_bad=skip_bad)
-        found: dict[str, Any] = {"model": model, "demos": demos, "on": on or "held out of the demonstrations", "k": k, "seed": seed}
-        pipeline.same_search(
-            run, {**found, "plan": asdict(plan), "rows": given.digest, "principles": list(rules), "weights": given.weights}
-        )
-        chosen = pipeline.choose(
-            given.candidates,
-            given.judged,
-            plan,
-            principles=rules,
-            check=given.check,
-            found=found,
-            rows=given.rows,
-            run=run,
-            progress=Progress(),
-        )
-        pipeline.write(chosen.prompt, file)
-    return {"out": str(file), **chosen.figures()}, "\n".join([*given.notes, *icl_sources.lines(chosen), f"{file}"])
+    sources.use_threads(threads)
+    sampling = Sampling(temperature=temperature, max_tokens=max_completion_tokens, seed=seed)
+    wanted = icl_sources.Wanted(model, demos, principles, on, reward, heldout, prompts, sampling, template, skip_bad)
+    chosen, lines = icl_sources.run(wanted, Plan(*sizes(k), tries, beam, orders, seed), Path(out), resume=resume)
+    return {"out": lines[-1], **chosen.figures()}, "\n".join(lines)

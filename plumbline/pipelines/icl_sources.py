@@ -1,27 +1,31 @@
-"""What `plumbline icl` chooses from, and by what: candidates, the score of the search, and the score of its check, from names."""
+"""`plumbline icl` from names: what it chooses from and by what, the run folder and the file; and what `--prompt` stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Model
 from plumbline.core.nouns import Demo, Prompt, Sampling
-from plumbline.data.promptfile import read
+from plumbline.data.promptfile import read, read_principles
+from plumbline.engine.progress import Progress
+from plumbline.engine.runs import RunFolder
 from plumbline.models.lm import LM
 from plumbline.models.prompted import Prompted
 from plumbline.pipelines import sources
 from plumbline.pipelines.evaluate import Options
 from plumbline.pipelines.gold import TownGold
-from plumbline.pipelines.icl import Chosen, Judged, Likelihood, Replies, digest, split, unseen
+from plumbline.pipelines.icl import Chosen, Judged, Likelihood, Replies, choose, digest, same_search, split, unseen, write
+from plumbline.pipelines.icl_search import Plan
 from plumbline.rewards.spec import is_spec
 from plumbline.world.draw import rng
 from plumbline.world.splits import prompts as town_prompts
 
 CHECKED = 1 << 20  # added to the seed of the prompts that the search does not see
 FILES = (".yaml", ".yml")
+PLAIN = Sampling()
 
 
 @dataclass(frozen=True)
@@ -42,21 +46,52 @@ def places(out: Path) -> tuple[Path, Path]:
     return (out, out.with_suffix(".run")) if out.suffix in FILES else (out / "prompt.yaml", out)
 
 
-def gather(
-    model: Model,
-    demos: str,
-    on: str,
-    reward: str,
-    held_out: int,
-    prompts: int,
-    sampling: Sampling,
-    *,
-    skip_bad: bool = False,
-) -> Given:
+@dataclass(frozen=True)
+class Wanted:
+    """What `plumbline icl` is asked for, by name; see there."""
+
+    model: str
+    demos: str
+    principles: str = ""
+    on: str = ""
+    reward: str = ""
+    heldout: int = 32
+    prompts: int = 104
+    sampling: Sampling = PLAIN
+    template: str = ""
+    skip_bad: bool = False
+
+
+def run(wanted: Wanted, plan: Plan, out: Path, *, resume: bool = False) -> tuple[Chosen, list[str]]:
+    """Search, write the prompt file, and say what was found; the last line is where the file is."""
+    rules = read_principles(wanted.principles) if wanted.principles else ()
+    file, folder = places(out)
+    about = {"model": wanted.model, "demos": wanted.demos, "on": wanted.on or "held out of the demonstrations", "seed": plan.seed}
+    with RunFolder.open(folder, resume=resume) as kept:
+        given = gather(sources.answerer(wanted.model, template=wanted.template or None), wanted)
+        exact = {"plan": asdict(plan), "principles": list(rules), "rows": given.digest, "weights": given.weights}
+        same_search(kept, {**about, **exact})
+        chosen = choose(
+            given.candidates,
+            given.judged,
+            plan,
+            principles=rules,
+            check=given.check,
+            found=about,
+            rows=given.rows,
+            run=kept,
+            progress=Progress(),
+        )
+        write(chosen.prompt, file)
+    return chosen, [*given.notes, *lines(chosen), str(file)]
+
+
+def gather(model: Model, wanted: Wanted) -> Given:
     """Candidates and scores; a candidate whose question is scored too is left out."""
-    rows: list[Demo] = list(sources.items(demos, Demo, skip_bad=skip_bad))
+    on, reward, held_out, sampling, skip_bad = wanted.on, wanted.reward, wanted.heldout, wanted.sampling, wanted.skip_bad
+    rows: list[Demo] = list(sources.items(wanted.demos, Demo, skip_bad=skip_bad))
     if on == "town" or reward:
-        judged, check, asked = _by_replies(model, on, reward, prompts, sampling, skip_bad)
+        judged, check, asked = _by_replies(model, on, reward, wanted.prompts, sampling, skip_bad)
         candidates = unseen(rows, asked)
     else:
         if not isinstance(model, LM):

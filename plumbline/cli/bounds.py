@@ -34,7 +34,10 @@ RULES: dict[str, Rule] = {
     "strength": ((lambda x: not math.isnan(x)), "Give a finite number."),
     "lr": least(0, "Give a finite learning rate of at least 0."),
     **dict.fromkeys(("epochs", "minutes", "scale"), ABOVE_0),
-    **dict.fromkeys(("steps", "tokens", "batch", "micro_tokens", "keep", "n", "prompts", "repeats", "questions", "top"), least(1)),
+    **dict.fromkeys(
+        ("steps", "tokens", "batch", "micro_tokens", "keep", "n", "prompts", "repeats", "questions", "top", "heldout", "beam"), least(1)
+    ),
+    **dict.fromkeys(("tries", "orders"), least(0, "Give at least 0; --tries 0 tries all candidates, --orders 0 keeps the order found.")),
     **dict.fromkeys(("max_tokens", "max_prompt_tokens", "max_completion_tokens"), least(1)),
     **dict.fromkeys(("warmup", "weight_decay", "max_grad_norm", "explode", "patience", "eval_every", "save_every"), least(0)),
     "seed": least(0),

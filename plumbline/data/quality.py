@@ -129,7 +129,7 @@ def _asked(context: str | tuple[Message, ...]) -> str:
 
 def better(item: Any) -> str:
     """The answer of an item that is judged: of a comparison the better one."""
-    said = completions_of(item)
+    said = list(completions_of(item))
     return said[-1] if len(said) > 1 and item.preference < 0.5 else said[0]
 
 

@@ -84,7 +84,7 @@ def mean_logps(lm: LM, heads: Sequence[Sequence[int]], tails: Sequence[Sequence[
 
 def _common(heads: Sequence[Sequence[int]]) -> int:
     """How many ids all heads begin with."""
-    first, last = min(heads), max(heads)
+    first, last = min(map(tuple, heads)), max(map(tuple, heads))
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Model
@@ -51,4 +52,4 @@ def _function(path: Path, name: str) -> Callable[[Ask], Said]:
     found = getattr(module, name, None)
     if not callable(found):
         raise UserError(f"{path} has no function {name!r}", f"Write `def {name}(ask): …` that returns text, or one of ask.choices.")
-    return found
+    return cast(Callable[[Ask], Said], found)

@@ -63,7 +63,7 @@ def fit(better_NK: Floats, worse_NK: Floats, *, prior: float = 1.0) -> HeadPoste
         slope_K, hessian_KK = _curvature(mean_K, gaps_NK, prior)
         if np.abs(slope_K).max() < 1e-9 * len(gaps_NK):
             break
-    return HeadPosterior(mean_K, np.linalg.inv(hessian_KK), every_MK.mean(0), scale_K)
+    return HeadPosterior(mean_K, np.asarray(np.linalg.inv(hessian_KK), dtype=np.float64), every_MK.mean(0), scale_K)
 
 
 def _loss(w_K: Floats, gaps_NK: Floats, prior: float) -> float:

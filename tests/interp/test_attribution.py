@@ -96,7 +96,7 @@ def test_the_lens_ends_in_the_models_answer_and_begins_at_the_embedding(name: st
     assert found.logp_SLV.shape == (inside.layers + 1, 9, shrink.VOCABULARY)
     assert_close(found.logp_SLV[-1].double(), plain.double(), atol=1e-5, rtol=1e-5)
     assert torch.equal(found.logp_SLV[0], early)
-    best = found.top()[1][-1, -1, 0].item()
+    best = int(found.top()[1][-1, -1, 0])
     assert found.rank(best)[-1, -1] == 0
 
 

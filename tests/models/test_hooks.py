@@ -176,8 +176,12 @@ def test_gradients_flow_through_hooks() -> None:
 def test_the_model_is_left_as_it_was() -> None:
     model = tiny("Qwen3")
     config = model.model.layers[0].self_attn.config
+
+    def fails(x: Tensor, hook: object) -> Tensor:
+        return x * (1 // 0)
+
     with pytest.raises(ZeroDivisionError):
-        run_with_hooks(insides("Qwen3"), ids(), [("blocks.0.attn.hook_z", lambda x, hook: 1 // 0)])
+        run_with_hooks(insides("Qwen3"), ids(), [("blocks.0.attn.hook_z", fails)])
     assert model.model.layers[0].self_attn.config is config
     assert config._attn_implementation == "sdpa"
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

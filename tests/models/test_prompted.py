@@ -7,7 +7,7 @@ import torch
 
 from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
-from plumbline.core.nouns import Ask, Demo, Message, Prompt, Reply, Sampling
+from plumbline.core.nouns import Ask, Chat, Demo, Message, Prompt, Reply, Sampling
 from plumbline.data.promptfile import PromptFile
 from plumbline.models.lm import LM
 from plumbline.models.prompted import Prompted, PromptedTokenizer, PromptTooLongError, before
@@ -38,12 +38,17 @@ def test_without_a_prompt_it_is_the_bare_model_bit_by_bit(small: LM):
         assert torch.equal(scored.token_logps(groups[:2]), small.token_logps(groups[2:]))
 
 
+def chat(demo: Demo) -> Chat:
+    assert isinstance(demo.context, tuple)
+    return demo.context
+
+
 def test_a_prompted_model_answers_as_the_bare_one_whose_context_holds_the_prompt(small: LM):
-    said = (
+    said: Chat = (
         Message("system", "yes , fine"),
-        *CATS.context,  # type: ignore[misc]
+        *chat(CATS),
         Message("assistant", "no thanks ."),
-        *HELLO.context,  # type: ignore[misc]
+        *chat(HELLO),
         Message("assistant", "hello ."),
         *USER,
     )

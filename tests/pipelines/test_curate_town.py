@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.core.nouns import Prompt
+from plumbline.core.nouns import Demo, Prompt
 from plumbline.data.curate import Wish, curate
 from plumbline.pipelines.curate import by_likelihood, row_of, truth
 from plumbline.pipelines.sources import PACKAGE
@@ -16,6 +16,10 @@ from plumbline.world import sources as world
 from plumbline.world.utility import gold
 
 SPEC = "town:demos?n=400&noise=0.5&seed=3"
+
+
+def demos(spec: str) -> list[Demo]:
+    return [item for item in world.load(spec) if isinstance(item, Demo)]
 
 
 @pytest.fixture
@@ -41,9 +45,9 @@ def test_on_town_more_of_the_kept_are_right_than_chance_would_have(command, tmp_
 def test_truth_is_the_share_of_right_rows_beside_the_hypergeometric(tmp_path):
     """50 of 400 rows, the right ones first: the file's share is gold's own, and z follows from n, K and the shares."""
     path = tmp_path / "a.jsonl"
-    items = world.load(SPEC)
+    items = demos(SPEC)
     path.write_text("".join(json.dumps(row_of(item)) + "\n" for item in items))
-    right = {item.completion for item in world.load("town:demos?n=400&seed=3")}
+    right = {item.completion for item in demos("town:demos?n=400&seed=3")}
     found = curate(path, Wish(keep=50, diversity=0.0), score=lambda rows: [float(r[0].completion in right) for r in rows])
     told = truth(found)
     p = sum(gold(Prompt(item.context, item.meta), item.completion).total >= 0.9 for item in items) / 400
@@ -99,8 +103,8 @@ def test_after_a_kill_at_any_file_the_same_command_ends_in_the_same_bytes(comman
 
 
 def test_likelihood_is_the_mean_over_tokens_and_prefers_town_to_noise(shipped):
-    items = world.load("town:demos?n=12")
-    noise = [type(item)(item.context, " ".join(reversed(item.completion.split()))) for item in items]
+    items = demos("town:demos?n=12")
+    noise = [Demo(item.context, " ".join(reversed(item.completion.split()))) for item in items]
     score = by_likelihood("town-s")
     single = score([[item] for item in items])
     assert all(x < 0 for x in single)

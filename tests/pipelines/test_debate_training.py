@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from plumbline.core.errors import UserError
@@ -25,18 +27,19 @@ def game(chosen, *turns, right="x", error="", **settings):
 
 
 class Words:
-    """A tokenizer whose ids are the lengths of words."""
+    """As much of a tokenizer as is asked: its ids are the lengths of words."""
 
     def context_ids(self, context):
         assert all(isinstance(m, Message) for m in context)
         return [len(word) for m in context for word in str(m.content).split()]
 
 
+WORDS: Any = Words()
 JUDGE = turn("judge", "who", (9,), "choice")
 
 
 def spans(rows, **how):
-    return [(g.prompt, g.completions, g.row) for g in winning(rows, Words(), **how)]
+    return [(g.prompt, g.completions, g.row) for g in winning(rows, WORDS, **how)]
 
 
 def test_of_a_debate_the_spans_of_the_chosen_side_are_taken_in_every_round():
@@ -58,7 +61,7 @@ def test_failed_games_cut_speeches_and_those_without_ids_are_left_out():
         game("x", turn("debater", "a", ()), other, JUDGE),
     ]
     with pytest.raises(UserError, match="none of 3 games has a speech to learn from"):
-        winning(rows, Words())
+        winning(rows, WORDS)
 
 
 def test_winners_that_were_wrong_can_be_left_out():

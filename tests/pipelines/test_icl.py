@@ -186,7 +186,9 @@ def test_another_search_does_not_go_on_in_the_folder(tmp_path: Path):
 def test_a_reward_of_replies_is_a_score_for_any_model():
     """The script says the reply of the last example, or nothing of worth: the best single example is the one with the longest reply."""
     demos = [Demo((Message("user", "q"),), text) for text in ("no", "longest", "long")]
-    model = ScriptedModel(lambda ask: Reply(ask.context[-2].content if len(ask.context) > 1 else "-"))
+    model = ScriptedModel(
+        lambda ask: Reply(str(ask.context[-2].content) if isinstance(ask.context, tuple) and len(ask.context) > 1 else "-")
+    )
     judged = Replies(
         model, [Prompt((Message("user", "?"),))] * 2, lambda games: Scores({"x": [len(g.turns[-1].reply.text) for g in games]}), Sampling()
     )

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plumbline.core.errors import UserError
@@ -27,17 +27,20 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(PROBABILITY, PROBABILITY)
 def test_swapping_the_replies_turns_the_label_around(a, b):
     assert averaged(a, b) + averaged(b, a) == pytest.approx(1, abs=1e-12)
     assert 0 <= averaged(a, b) <= 1
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(PROBABILITY, st.floats(-1, 1))
 def test_a_position_bias_that_adds_to_the_probability_cancels(q, bias):
     assert averaged(q + bias, 1 - q + bias) == pytest.approx(q, abs=1e-12)
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(st.floats(-6, 6).filter(lambda z: abs(z) > 1e-6), st.floats(-6, 6))
 def test_a_position_bias_that_adds_to_the_log_odds_keeps_the_side_and_only_weakens(z, bias):
     label = averaged(sigmoid(z + bias), sigmoid(-z + bias))

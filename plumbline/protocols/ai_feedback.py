@@ -64,7 +64,8 @@ def compared(
 ) -> Playing:
     """Have two given replies compared."""
     principle = drawn_by(principles.judges, draw, prompt, 0)
-    orders = [phrasing.compare(prompt.context, *order, principle) for order in (pair, pair[::-1])]
+    one, two = pair
+    orders = [phrasing.compare(prompt.context, a, b, principle) for a, b in ((one, two), (two, one))]
     verdicts = yield [Ask("feedback", words.context, choices=words.choices) for words in orders]
     a, b = map(_first, verdicts)
     return Feedback(pair, principle.id, round(averaged(a, b), DIGITS), round((a + b) / 2, DIGITS), complete)

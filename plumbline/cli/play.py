@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Sequence
 
 from plumbline.cli.signature import add_signature, answer, make_parser, need, parse
+from plumbline.core.errors import UserError
+from plumbline.core.nouns import Question
 from plumbline.core.protocols import load_protocol
 from plumbline.core.registry import entries
 
@@ -22,10 +24,12 @@ protocols:
 def play(argv: Sequence[str]) -> None:
     """Parse the protocol's flags, play, and say how often the judge was right."""
     if not argv or argv[0].startswith("-"):
-        print(HELP.format(protocols="\n".join(f"  {e.name:12} {e.summary}" for e in entries("protocol"))))
+        print(HELP.format(protocols="\n".join(f"  {e.name:12} {e.summary}" for e in entries("protocol") if e.data == "Question")))
         return
     name = argv[0]
     rules = load_protocol(name)
+    if rules.data is not Question:
+        raise UserError(f"{name} plays prompts, not questions", "`plumbline cai` plays critique and ai_feedback, and trains on them.")
     from plumbline.pipelines import sources
     from plumbline.pipelines.play_questions import Options, play_questions
 

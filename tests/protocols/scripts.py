@@ -10,6 +10,7 @@ from plumbline.core.protocols import Rules
 from plumbline.models.scripted import ScriptedModel
 
 PASSAGE = "The door was locked from the inside. Nobody but Ada had the key."
+CHOOSE = ("judge", "feedback")  # roles that are asked for one of the stated answers
 QUESTIONS = [Question(f"Who did it, case {i}?", ("Ada", "Bob"), PASSAGE, "Ada" if i % 2 else "Bob", id=f"case-{i}") for i in range(4)]
 
 
@@ -48,4 +49,4 @@ class Killed(ScriptedModel):
 
 def table(rules: Rules, *, judge: Callable[[Ask], str | Reply] = counts_verified, speaker: Callable[[Ask], str | Reply] = argues):
     """A scripted model for every role of a protocol."""
-    return {role: ScriptedModel(judge if role == "judge" else speaker, name=role) for role in rules.asks}
+    return {role: ScriptedModel(judge if role in CHOOSE else speaker, name=role) for role in rules.asks}

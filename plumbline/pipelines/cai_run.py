@@ -32,7 +32,7 @@ from plumbline.pipelines.cai import UNTIL, Games, Until, cai, comparisons_of, de
 from plumbline.pipelines.play import AT_ONCE, seats
 from plumbline.pipelines.players import players
 from plumbline.pipelines.rlhf import Recipes
-from plumbline.pipelines.rlhf_run import NOT_FED, STAGES, _rows
+from plumbline.pipelines.rlhf_run import NOT_FED, STAGES, rows_named
 from plumbline.pipelines.town_cai import TOWN_PHRASING, check_town
 from plumbline.pipelines.train import TOWN_GOLD, Feed, begin, plain_settings
 from plumbline.protocols.constitution import FIELDS, Constitution, open_constitution
@@ -107,7 +107,7 @@ class Asked:
         if of_town:
             check_town(principles)
         phrasing = TOWN_PHRASING if of_town else ENGLISH
-        prompts = list(_rows(given.prompts, Prompt, feed, progress)[: options.limit or None])
+        prompts = list(rows_named(given.prompts, Prompt, feed, progress)[: options.limit or None])
         same: dict[str, Any] = {"principles": principles, "phrasing": phrasing, "draw": options.draw, "max_tokens": options.max_tokens}
         critique, feedback = load_protocol("critique"), load_protocol("ai_feedback")(**same)
         critique = critique(rounds=options.rounds, critiques=options.critiques, **same)
@@ -162,7 +162,7 @@ def run(
     faults, progress = Faults.parse(fault), Progress()
     sources.use_threads(threads)
     asked = Asked.of(given, options, feed, progress)
-    demos, comparisons = (_rows(spec, kind, feed, progress) for spec, kind in ((given.demos, Demo), (given.comparisons, Comparison)))
+    demos, comparisons = (rows_named(spec, kind, feed, progress) for spec, kind in ((given.demos, Demo), (given.comparisons, Comparison)))
     policy = sources.load(given.model, **load, seed=recipes.sft.seed)
     others = players({role: name for role, name in (("critic", given.critic), ("feedback", given.feedback)) if name})
     games = Games(

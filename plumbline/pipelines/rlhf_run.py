@@ -67,12 +67,12 @@ def run(
     sources.use_threads(threads)
     policy = sources.load(given.model, **load, seed=recipes.sft.seed)
     kind, spec = given.feedback
-    demos = _rows(given.demos, Demo, feed, progress)
-    feedback, held = appraisal.split(spec, _rows(spec, kind, feed, progress), kind, given.eval_feedback, given.prompts)
+    demos = rows_named(given.demos, Demo, feed, progress)
+    feedback, held = appraisal.split(spec, rows_named(spec, kind, feed, progress), kind, given.eval_feedback, given.prompts)
     if held.rows:
         progress.note(f"the reward is measured on {held.words}")
     judge = sources.reward(given.reward, device=str(policy.device)) if given.reward else None
-    prompts, town = _rows(given.prompts, Prompt, feed, progress), is_world(given.prompts)
+    prompts, town = rows_named(given.prompts, Prompt, feed, progress), is_world(given.prompts)
     pipeline = rlhf(
         policy,
         demos,
@@ -109,7 +109,7 @@ def options(given: Given, learner: Method, recipes: Recipes, load: Mapping[str, 
     return {**asdict(given), **load, **fed, "learner": learner.name, **stages, learner.name: plain_settings(learner)}
 
 
-def _rows(spec: str, kind: type, feed: Feed, progress: Progress) -> Sequence[Any]:
+def rows_named(spec: str, kind: type, feed: Feed, progress: Progress) -> Sequence[Any]:
     """What a spec names; nothing of "".   Rows that were left out are said."""
     rows = sources.items(spec, kind, skip_bad=feed.skip_bad) if spec else []
     if isinstance(rows, Rows) and rows.skipped:

@@ -22,8 +22,14 @@ def model_in(folder: Path):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
-def gradients(model) -> dict[str, torch.Tensor]:
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+def learned(trainer, gradients: Path) -> tuple[dict, float]:
+    """All rows as one batch, and its loss; the gradients are written down."""
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, dict(batch))
+    loss.backward()
+    save_file({name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None}, gradients)
+    return batch, loss.item()
 
 
 def dpo(work: Path, job: dict) -> dict:
@@ -32,15 +38,11 @@ def dpo(work: Path, job: dict) -> dict:
     tokenizer = AutoTokenizer.from_pretrained(work / "policy")
     policy, reference = model_in(work / "policy"), model_in(work / "reference")
     trainer = DPOTrainer(model=policy, ref_model=reference, args=config, train_dataset=rows, processing_class=tokenizer)
-    batch = trainer.data_collator(list(trainer.train_dataset))
-    trainer.model.train()
-    loss = trainer.compute_loss(trainer.model, dict(batch))
-    loss.backward()
-    save_file(gradients(trainer.model), work / "dpo.safetensors")
+    batch, loss = learned(trainer, work / "dpo.safetensors")
     chosen, rejected = trainer.compute_ref_log_probs(trainer.ref_model, dict(batch))
     metrics = {name: values[-1] for name, values in trainer._metrics["train"].items()}
     ids = [{k: row[k] for k in ("prompt_ids", "chosen_ids", "rejected_ids")} for row in trainer.train_dataset]
-    return {"loss": loss.item(), "ref": [chosen.tolist(), rejected.tolist()], "ids": ids, "metrics": metrics}
+    return {"loss": loss, "ref": [chosen.tolist(), rejected.tolist()], "ids": ids, "metrics": metrics}
 
 
 def sft(work: Path, job: dict) -> dict:
@@ -48,12 +50,8 @@ def sft(work: Path, job: dict) -> dict:
     config = SFTConfig(output_dir=str(work / "out"), packing=False, **PLAIN)
     tokenizer = AutoTokenizer.from_pretrained(work / "policy")
     trainer = SFTTrainer(model=model_in(work / "policy"), args=config, train_dataset=rows, processing_class=tokenizer)
-    batch = trainer.data_collator(list(trainer.train_dataset))
-    trainer.model.train()
-    loss = trainer.compute_loss(trainer.model, dict(batch))
-    loss.backward()
-    save_file(gradients(trainer.model), work / "sft.safetensors")
-    return {"loss": loss.item(), "ids": [row["input_ids"] for row in trainer.train_dataset]}
+    _, loss = learned(trainer, work / "sft.safetensors")
+    return {"loss": loss, "ids": [row["input_ids"] for row in trainer.train_dataset]}
 
 
 def kto(work: Path, job: dict) -> dict:
@@ -63,13 +61,9 @@ def kto(work: Path, job: dict) -> dict:
     tokenizer = AutoTokenizer.from_pretrained(work / "policy")
     policy, reference = model_in(work / "policy"), model_in(work / "reference")
     trainer = KTOTrainer(model=policy, ref_model=reference, args=config, train_dataset=rows, processing_class=tokenizer)
-    batch = trainer.data_collator(list(trainer.train_dataset))
-    trainer.model.train()
-    loss = trainer.compute_loss(trainer.model, dict(batch))
-    loss.backward()
-    save_file(gradients(trainer.model), work / "kto.safetensors")
+    _, loss = learned(trainer, work / "kto.safetensors")
     ids = [{k: row[k] for k in ("prompt_ids", "completion_ids")} for row in trainer.train_dataset]
-    return {"loss": loss.item(), "kl": trainer._metrics["train"]["kl"][-1], "ids": ids}
+    return {"loss": loss, "kl": trainer._metrics["train"]["kl"][-1], "ids": ids}
 
 
 def main(work: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from plumbline.cli.signature import add_signature, answer, make_parser, need, parse, read_config
+from plumbline.cli.signature import add_signature, answer, make_parser, need, parse
+from plumbline.cli.stages import add_run, add_stages, learner_named, load_names
 from plumbline.core.errors import UserError
 from plumbline.core.registry import load_method
 
@@ -48,52 +49,28 @@ def cai(argv: Sequence[str]) -> None:
         return
     need("cai", model=options.model, out=options.out)
     recipes = Recipes(**{field: made[flag] for flag, field in STAGES.items()})
-    load = {name: options[name] for name in _load_names()}
+    load = {name: options[name] for name in load_names()}
     where = {"out": options.out, "resume": options.resume, "threads": options.threads, "fault": options.fault}
     answer(run(given, learner, recipes, how, load=load, feed=feed, **where), options.json)
 
 
 def _learner(argv: list[str]) -> str:
     """The method that learns from the labels: its settings are flags.   Named on the command line, or in a --config."""
-    words = [w for word in argv for w in word.split("=", 1)]
-    config = read_config(words[words.index("--config") + 1]) if "--config" in words[:-1] else {}
-    name = words[words.index("--learner") + 1] if "--learner" in words[:-1] else str(config.get("learner", "dpo"))
+    name = learner_named(argv, "dpo")
     if name not in LEARNERS:
         raise UserError(f"--learner {name}: not a method that learns from labels here", f"Choose one of {', '.join(LEARNERS)}.")
     return name
 
 
-def _load_names() -> list[str]:
-    import inspect
-
-    from plumbline.pipelines import sources
-
-    return [name for name in inspect.signature(sources.load).parameters if name not in ("model", "seed")]
-
-
 def _parser(method: Any) -> Any:
-    from plumbline.engine.recipe import Recipe
-    from plumbline.pipelines import sources
     from plumbline.pipelines.cai import usual
     from plumbline.pipelines.cai_run import Options
-    from plumbline.pipelines.rlhf_run import NOT_FED, STAGES
-    from plumbline.pipelines.train import Feed
 
     parser = make_parser("plumbline cai", ABOUT)
     for name, (words, default) in FLAGS.items():
         parser.add_argument(f"--{name}", type=str, default=default, help=words)
     parser.add_argument("--dry_run", type=bool, default=False, help="show what would be asked; no model is loaded, nothing is written")
-    parser.add_argument("--resume", type=bool, default=False, help="go on with the run that is in --out")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 leaves them as they are")
-    parser.add_argument("--fault", type=str, default="", help="kill the process at a fault point, to test resuming (docs/resume.md)")
+    add_run(parser)
     add_signature(parser, Options)
-    add_signature(parser, sources.load, ("model", "seed"))
-    add_signature(parser, Feed, NOT_FED)
-    recipes = usual(method)
-    for flag, field in STAGES.items():
-        parser.add_class_arguments(Recipe, flag)
-        recipe = getattr(recipes, field)
-        parser.set_defaults({f"{flag}.{f.name}": getattr(recipe, f.name) for f in fields(Recipe)})
-    if method.defaults:
-        parser.add_function_arguments(method.function, method.name, skip=set(method.roles))
+    add_stages(parser, method, usual(method))
     return parser

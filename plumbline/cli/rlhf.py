@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from plumbline.cli.signature import add_signature, answer, make_parser, need, parse, read_config
+from plumbline.cli.signature import answer, make_parser, need, parse
+from plumbline.cli.stages import add_run, add_stages, learner_named, load_names
 from plumbline.core.errors import UserError
 from plumbline.core.registry import load_method
 
@@ -42,7 +43,7 @@ def rlhf(argv: Sequence[str]) -> None:
     settings = vars(made[method.name]) if method.defaults else {}
     recipes = Recipes(**{field: made[flag] for flag, field in STAGES.items()})
     given = Given(**{f.name: options[f.name] for f in fields(Given)})
-    load = {name: options[name] for name in _load_names()}
+    load = {name: options[name] for name in load_names()}
     feed = Feed(**{f.name: options[f.name] for f in fields(Feed) if f.name not in NOT_FED})
     how = {"out": options.out, "resume": options.resume, "threads": options.threads, "fault": options.fault}
     learner = method(**settings)
@@ -52,42 +53,18 @@ def rlhf(argv: Sequence[str]) -> None:
 
 def _learner(argv: list[str]) -> str:
     """The method that optimises the reward: its settings are flags.   Named on the command line, or in a --config."""
-    words = [w for word in argv for w in word.split("=", 1)]
-    config = read_config(words[words.index("--config") + 1]) if "--config" in words[:-1] else {}
-    name = words[words.index("--learner") + 1] if "--learner" in words[:-1] else str(config.get("learner", "ppo"))
+    name = learner_named(argv, "ppo")
     if name not in ("ppo", "grpo", "rloo"):
         raise UserError(f"--learner {name}: not a method that optimises a reward", "Choose ppo, grpo or rloo.")
     return name
 
 
-def _load_names() -> list[str]:
-    import inspect
-
-    from plumbline.pipelines import sources
-
-    return [name for name in inspect.signature(sources.load).parameters if name not in ("model", "seed")]
-
-
 def _parser(method: Any) -> Any:
-    from plumbline.engine.recipe import Recipe
-    from plumbline.pipelines import sources
     from plumbline.pipelines.rlhf import Recipes
-    from plumbline.pipelines.rlhf_run import NOT_FED, STAGES
-    from plumbline.pipelines.train import Feed
 
     parser = make_parser("plumbline rlhf", ABOUT)
     for name, (words, default) in FLAGS.items():
         parser.add_argument(f"--{name}", type=str, default=default, help=words)
-    parser.add_argument("--resume", type=bool, default=False, help="go on with the run that is in --out")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 leaves them as they are")
-    parser.add_argument("--fault", type=str, default="", help="kill the process at a fault point, to test resuming (docs/resume.md)")
-    add_signature(parser, sources.load, ("model", "seed"))
-    add_signature(parser, Feed, NOT_FED)
-    usual = Recipes.of(method)
-    for flag, field in STAGES.items():
-        parser.add_class_arguments(Recipe, flag)
-        recipe = getattr(usual, field)
-        parser.set_defaults({f"{flag}.{f.name}": getattr(recipe, f.name) for f in fields(Recipe)})
-    if method.defaults:
-        parser.add_function_arguments(method.function, method.name, skip=set(method.roles))
+    add_run(parser)
+    add_stages(parser, method, Recipes.of(method))
     return parser

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, final, runtime_checkable
+from typing import final
 
 import torch
 from torch import Tensor
@@ -15,25 +15,10 @@ from torch import Tensor
 from plumbline.core.batches import Batch
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Oracle, Sampler, Scorer
-from plumbline.core.nouns import Context, Reply, Sampling
+from plumbline.core.nouns import Reply, Sampling
+from plumbline.core.oracles import Announced, Question, Recorded
 from plumbline.core.rollouts import Rollout, Round, rollout_of
 from plumbline.models.epistemic import Epistemic
-
-Question = tuple[Context, tuple[str, str]]
-
-
-@runtime_checkable
-class Announced(Protocol):
-    """An oracle that likes to know all questions of a round before the first is asked (a queue for people)."""
-
-    def announce(self, questions: Sequence[Question], /) -> None: ...
-
-
-@runtime_checkable
-class Recorded(Protocol):
-    """An oracle that can compare only what it has (a file): then these are the proposals."""
-
-    def candidates(self, context: Context, /) -> Sequence[str]: ...
 
 
 @final

@@ -58,6 +58,9 @@ class Fit:
             raise UserError(f"sea: {self}", "updates and duels are at least 1, pull at least 0.")
 
 
+LEARN, FIT = Learn(), Fit()
+
+
 def optimism(policy: Sampler, batch: Batch, alpha: float) -> Steps:
     """+ α log π of the reference's reply (the second arm), which the update makes less likely."""
     for part in batch.parts():

@@ -21,10 +21,11 @@ from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Oracle, Sampler
 from plumbline.core.methods import Step, Steps, method
 from plumbline.core.nouns import Prompt, Reply
+from plumbline.core.oracles import Recorded
 from plumbline.core.rollouts import DRAW, Draw, Round, Rounds
-from plumbline.methods.arms import Arms, Duel, Recorded, against, arms_of, draw, features_of, recorded
+from plumbline.methods.arms import Arms, Duel, against, arms_of, draw, features_of, recorded
 from plumbline.methods.duels import BY_BELIEF, SPEAKS_FOR_ITSELF, Strategy, apl, believed
-from plumbline.methods.learners import Fit, Learn, optimism
+from plumbline.methods.learners import FIT, LEARN, Fit, Learn, optimism
 from plumbline.models.epistemic import Epistemic
 
 
@@ -40,8 +41,8 @@ def sea(
     proposals: int = 20,
     own: float = 0.3,
     burn_in: int = 128,
-    learn: Learn = Learn(),
-    fit: Fit = Fit(),
+    learn: Learn = LEARN,
+    fit: Fit = FIT,
     sampling: Draw = DRAW,
 ) -> Steps:
     """Align `policy` with few questions: `strategy` says which two of `proposals` replies to a prompt the oracle is to compare.

@@ -26,7 +26,7 @@ from plumbline.core.errors import UserError
 from plumbline.losses.reward import bradley_terry_loss
 from plumbline.models.lm import LM
 
-UNIT = 10.0
+UNIT = 8.0  # a power of two: nothing is rounded
 Read = Callable[[Sequence[Group]], Tensor]
 
 
@@ -35,7 +35,7 @@ class Epistemic:
     """`heads` rewards of `hidden` units twice, on features of `width` numbers; `prior` scales the networks that are never trained.
 
     `read` gives features of groups, a row per completion.   `capacity`: duels that the replay holds; the oldest leave it.
-    Parameters are tenths of what they make, so that a learning rate that suits a policy's weights (1e-4) moves heads by 1e-3.
+    Parameters are eighths of what they make, so that a learning rate that suits a policy's weights (1e-4) moves heads by about 1e-3.
     """
 
     def __init__(

@@ -9,7 +9,8 @@ from typing import final
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Oracle
 from plumbline.core.nouns import Comparison, Context, Prompt
-from plumbline.data import open_rows
+from plumbline.data import Plan, open_rows
+from plumbline.engine.runs import RunFolder
 from plumbline.feedback.oracles import File, Ledger, Queue, preferring, question_id
 from plumbline.world.annotators import Annotator, annotators
 from plumbline.world.draw import rng
@@ -35,8 +36,8 @@ class TownOracle:
         return preferring(context, pair, person.choose(prompt, (pair[0], pair[1]), chance), person.name)
 
 
-def parse(spec: str, prompts: Iterable[Prompt], *, seed: int = 0) -> Oracle:
-    """An oracle by its name."""
+def parse(spec: str, prompts: Iterable[Prompt], *, seed: int = 0, skip_bad: bool = False) -> Oracle:
+    """An oracle by its name.   `skip_bad`: leave bad rows of a file out."""
     name, _, rest = spec.partition(":")
     where, settings = _settings(rest, spec)
     if name == "town":
@@ -44,13 +45,15 @@ def parse(spec: str, prompts: Iterable[Prompt], *, seed: int = 0) -> Oracle:
     if name == "queue" and where:
         return Queue(where, patience=settings.pop("patience", 3600.0))
     if Path(spec).is_file():
-        return File(open_rows(spec, Comparison), spec)
+        return File(open_rows(spec, Comparison, skip_bad=skip_bad), spec)
     raise UserError(f"--oracle {spec}: there is no such oracle", FORMS)
 
 
-def with_ledger(oracle: Oracle, folder: Path | None) -> Oracle:
-    """The oracle, its answers written to asked.jsonl of a run folder."""
-    return Ledger(oracle, folder / "asked.jsonl") if folder is not None else oracle
+def kept(oracle: Oracle | str, prompts: Sequence[Prompt] | Plan, run: RunFolder | None, *, seed: int = 0, skip_bad: bool = False) -> Oracle:
+    """The oracle, or the one that is named; in a run folder each answer is kept in asked.jsonl, and is not asked for again."""
+    asks = prompts if not isinstance(prompts, Plan) else ()
+    found = parse(oracle, asks, seed=seed, skip_bad=skip_bad) if isinstance(oracle, str) else oracle
+    return Ledger(found, run.path / "asked.jsonl") if run is not None and run.writes else found
 
 
 def _settings(rest: str, spec: str) -> tuple[str, dict[str, float]]:

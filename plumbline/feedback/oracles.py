@@ -78,7 +78,7 @@ class Queue:
     """People who look into `asks.jsonl` and write `answers.jsonl`, both in `folder`.
 
     An answer: {"id": …, "preferred": "first" | "second" | "same"}, and who says so as "annotator" if they like.   `patience`: seconds
-    that a question waits; then the run ends with its checkpoint, and --resume goes on when the answers are there.
+    that a question waits; then the run ends, and --resume draws its round again when the answers are there.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, patience: float = 3600.0, every: float = 1.0) -> None:

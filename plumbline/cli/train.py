@@ -13,6 +13,7 @@ from plumbline.core.registry import entries, load_method
 
 NOT_REPLAYED = ("config", "json", "out", "resume", "fault")  # a replay is another run: it says where itself
 REWARD = "a reward model's directory or run, gold (on town), rule:module:function, regex:…, json, http://…, or a .yaml file of several"
+ORACLE = "who compares: town, town:ben+cleo?noise=0.1, a file of comparisons, or queue:FOLDER for people"
 HELP = """usage: plumbline train METHOD --model M --data F --out DIR [options]
 
 methods:
@@ -31,7 +32,7 @@ def train(argv: Sequence[str]) -> None:
     parser, kinds = _parser(method)
     options = parse(parser, rest)
     made = parser.instantiate(options)  # groups of settings (`--kl.coef`) become the method's own values
-    judged = {"reward": options.reward} if "reward" in method.roles else {}
+    judged = {role: options[role] for role in ("reward", "oracle") if role in method.roles}
     need(f"train {name}", model=options.model, data=options.data, out=options.out, **judged)
     chosen = {kind: {key: made[key] for key in keys} for kind, keys in kinds.items()}
     from plumbline.pipelines import sources
@@ -71,14 +72,15 @@ def _parser(method: Method) -> tuple[Any, dict[str, list[str]]]:
         "--data", type=str, default="", help=f"{method.data.__name__.lower()}s: a file, or town:{method.data.__name__.lower()}s?n=1000"
     )
     kinds: dict[str, list[str]] = {"train": []}
-    if "reward" in method.roles:
-        parser.add_argument("--reward", type=str, default="", help=REWARD)
-        kinds["train"].append("reward")
+    for role, says in (("reward", REWARD), ("oracle", ORACLE)):
+        if role in method.roles:
+            parser.add_argument(f"--{role}", type=str, default="", help=says)
+            kinds["train"].append(role)
     if "ptx" in method.defaults:
         parser.add_argument("--demos", type=str, default="", help="demonstrations that join each update: a file, or town:demos?n=600")
         kinds["train"].append("demos")
     for kind, source, skip in (
-        ("train", train_policy, ("method", "policy", "data", "reward", "demos", "reference", "asked", *Settings.__annotations__)),
+        ("train", train_policy, ("method", "policy", "data", "reward", "oracle", "demos", "reference", "asked", *Settings.__annotations__)),
         ("method", method.function, method.roles),
         ("load", sources.load, ("model", "seed")),
         ("train", Feed, ()),

@@ -8,13 +8,14 @@ from typing import Any
 
 from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
-from plumbline.core.interfaces import Reward
+from plumbline.core.interfaces import Oracle, Reward
 from plumbline.core.methods import Method, State
 from plumbline.core.nouns import Label, Rating, Tally
 from plumbline.data import Plan, Prompts
 from plumbline.engine.loader import Loader
 from plumbline.engine.rounds import PromptRounds
 from plumbline.models.cache import CachedReference
+from plumbline.models.epistemic import Epistemic
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.models.thresholds import Thresholds
@@ -36,6 +37,7 @@ class Hands:
     reward: Reward | None = None
     seed: int = 0
     demos: Sequence[Group] = ()
+    oracle: Oracle | None = None
 
     @property
     def policy(self) -> LM:
@@ -56,11 +58,25 @@ class Hands:
             raise UserError("this method needs a reward", "Pass --reward: a reward model, gold (on town), rule:…, regex:…, json, http://…")
         return self.reward
 
+    @property
+    def asked(self) -> Oracle:
+        """The oracle that was named."""
+        if self.oracle is None:
+            raise UserError("this method needs an oracle", "Pass --oracle: town, a file of comparisons, or queue:FOLDER.")
+        return self.oracle
+
+    @property
+    def start(self) -> LM | CachedReference:
+        """The policy as it is now, for good."""
+        return self.reference or self.policy.frozen()
+
 
 ROLES: dict[str, Callable[[Hands], Any]] = {
     "policy": lambda hands: hands.policy,
     "model": lambda hands: hands.scalar,
-    "reference": lambda hands: hands.reference or hands.policy.frozen(),
+    "reference": lambda hands: hands.start,
+    "oracle": lambda hands: hands.asked,
+    "epistemic": lambda hands: Epistemic.on(trunk_of(hands.start), seed=hands.seed),
     "reward": lambda hands: hands.judge,
     "value": lambda hands: ScalarLM.on(hands.policy, ("value",), seed=hands.seed),
     "state": lambda hands: State(),
@@ -77,6 +93,11 @@ def fill(method: Method, hands: Hands) -> dict[str, Any]:
     if unknown:
         raise UserError(f"{method.name} wants {unknown[0]!r}, which train cannot fill", "Call the method with its roles, and `drive` it.")
     return {role: ROLES[role](hands) for role in method.roles}
+
+
+def trunk_of(reference: LM | CachedReference) -> LM:
+    """The model behind a reference."""
+    return reference.lm if isinstance(reference, CachedReference) else reference
 
 
 def tally_of(given: Given) -> Tally:

@@ -15,7 +15,7 @@ from typing import Any, TypedDict, Unpack
 
 from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
-from plumbline.core.interfaces import Reward
+from plumbline.core.interfaces import Oracle, Reward
 from plumbline.core.methods import Method
 from plumbline.core.nouns import Demo, Prompt
 from plumbline.core.registry import load_method
@@ -29,7 +29,7 @@ from plumbline.engine.recipe import Recipe, limit_steps
 from plumbline.engine.runs import RunFolder
 from plumbline.models.cache import CachedReference
 from plumbline.models.lm import LM
-from plumbline.pipelines import run_report, sources, validation
+from plumbline.pipelines import oracles, run_report, sources, validation
 from plumbline.pipelines.roles import Given, Hands, Trained, fill
 from plumbline.pipelines.watched import watched
 from plumbline.rewards.items import check
@@ -124,6 +124,7 @@ def train(
     *,
     reward: Reward | str = "",
     demos: str | Sequence[Demo] = "",
+    oracle: Oracle | str = "",
     out: str = "",
     resume: bool = False,
     threads: int = 0,
@@ -133,16 +134,28 @@ def train(
     """Train `model` by `method` on `data`, in memory or into the run folder `out`.
 
     A model that is passed stays as it is: its copy is trained.   `reference` stands in for the policy as it is now.   `reward`, for
-    methods that have that role: any callable from games to scores, or what `--reward` takes.   `demos` join the updates of ppo.
+    methods that have that role: any callable from games to scores, or what `--reward` takes.   `oracle`: likewise, who compares.
+    `demos` join the updates of ppo.
     """
     method = load_method(method) if isinstance(method, str) else method
     trained = sources.load_for(method, model) if isinstance(model, str) else model.copy()
     named = {"model": model if isinstance(model, str) else trained.name, "data": data if isinstance(data, str) else ""}
-    beside = {name: x for name, x in (("reward", reward), ("demos", demos)) if isinstance(x, str) and x}
+    beside = {name: x for name, x in (("reward", reward), ("demos", demos), ("oracle", oracle)) if isinstance(x, str) and x}
     asked = {**named, **beside, **settings}
     run: Settings = settings
     return train_policy(
-        method, trained, data, reward=reward, demos=demos, out=out, resume=resume, threads=threads, reference=reference, asked=asked, **run
+        method,
+        trained,
+        data,
+        reward=reward,
+        demos=demos,
+        oracle=oracle,
+        out=out,
+        resume=resume,
+        threads=threads,
+        reference=reference,
+        asked=asked,
+        **run,
     )
 
 
@@ -153,6 +166,7 @@ def train_policy(
     *,
     reward: Reward | str = "",
     demos: str | Sequence[Demo] = "",
+    oracle: Oracle | str = "",
     out: str = "",
     resume: bool = False,
     threads: int = 0,
@@ -165,6 +179,7 @@ def train_policy(
 
     `reward`: a reward model's directory or run, gold (on town), rule:module:function, regex:…, json, http://…, or a .yaml of several.
     `demos`: demonstrations that join the updates of ppo: a file, or town:demos?n=600.
+    `oracle`: town (or town:ben+cleo?noise=0.1), a file of comparisons, or queue:FOLDER for people; each answer is kept in asked.jsonl.
     `out`: the run folder; without one nothing is written.   `resume`: go on with the run that is in it.   `threads`: CPU threads, 0
     leaves them as they are.   `fault`: kill the process at a fault point, to test resuming (docs/resume.md).
 
@@ -187,7 +202,8 @@ def train_policy(
         if reference is None and "reference" in method.roles:
             reread = isinstance(given, Plan) and rereads(recipe, len(given))
             reference = _reference(Hands(policy, given).policy, run, rereads=reread)
-        hands = fill(method, Hands(policy, given, reference, judge, recipe.seed, beside(demos, method, policy, feed)))
+        people = oracles.kept(oracle, given, run, seed=recipe.seed, skip_bad=feed.skip_bad) if oracle else None
+        hands = fill(method, Hands(policy, given, reference, judge, recipe.seed, beside(demos, method, policy, feed), people))
         evaluate = _evaluation(method, hands, data, feed, recipe, run)
         result = drive(method(*hands.values()), recipe=recipe, run=run, evaluate=evaluate, resume=resume, progress=progress, faults=faults)
     if run is not None and run.writes:
@@ -249,6 +265,8 @@ def _evaluation(
     if not spec:
         return None
     given = feed.plan(spec, method.data, next(iter(hands.values())))
+    if isinstance(given, Prompts) and "reward" not in hands:
+        raise UserError(f"--eval_data {spec}: {method.name} has no reward to score prompts by", "Take town:prompts?split=validation&n=64.")
     if isinstance(given, Prompts):
         return validation.rewarded(hands["policy"], hands["reward"], given, run, seed=recipe.seed)
     return validation.held_out(method, hands, given, micro_tokens=recipe.micro_tokens)

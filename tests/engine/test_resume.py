@@ -15,7 +15,7 @@ from typing import Any
 import killable
 import pytest
 import torch
-from tiny_policy import TinyPolicy, TinyScalar, TinyValue, evens, groups, prompts
+from tiny_policy import Longer, TinyPolicy, TinyScalar, TinyValue, evens, groups, last_digits, prompts
 
 from plumbline.core.errors import UserError
 from plumbline.core.methods import State
@@ -30,6 +30,7 @@ from plumbline.engine.recipe import Recipe
 from plumbline.engine.rounds import PromptRounds
 from plumbline.engine.runs import RunFolder
 from plumbline.methods.ppo import Kl
+from plumbline.models.epistemic import Epistemic
 from plumbline.models.thresholds import Thresholds
 
 QUIET = Progress(quiet=True)
@@ -133,6 +134,8 @@ class Hands:
             "thresholds": lambda: Thresholds({"anna": 6, "bert": 6}, {key: [1.0, 2.0, 3.0, 2.0, 1.0] for key in TinyScalar.heads}),
             "reward": lambda: evens,
             "value": TinyValue,
+            "epistemic": lambda: Epistemic(last_digits, 8, heads=4, hidden=6),
+            "oracle": lambda: Longer(),
             "state": State,
             "tally": lambda: Tally(7, 5),
             "prompts": lambda: PromptRounds(prompts(12)),
@@ -154,7 +157,7 @@ class Hands:
 def bits(roles: list[object]) -> bytes:
     """Everything that a training may have changed."""
     found = b"".join(role.bits() for role in roles if isinstance(role, TinyPolicy))
-    rest = [role.state_dict() for role in roles if isinstance(role, (State, Thresholds))]
+    rest = [role.state_dict() for role in roles if isinstance(role, (State, Thresholds, Epistemic))]
     return found + repr([{name: torch.as_tensor(x).tolist() for name, x in state.items()} for state in rest]).encode()
 
 
@@ -165,6 +168,8 @@ def test_every_registered_method_at_every_boundary(tmp_path: Path, name: str, po
     settings: dict[str, Any] = {"sampling": Draw(max_tokens=5)} if method.data is Prompt else {}
     if name == "ppo":
         settings["kl"] = Kl(target=0.01)  # adapts, so that its state matters
+    if name == "sea":
+        settings |= {"proposals": 5, "burn_in": 5, "own": 0.5}
 
     def train(out: Path | None, faults: Faults) -> bytes:
         hands = Hands(method.data)

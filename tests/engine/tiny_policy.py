@@ -13,7 +13,7 @@ from torch import nn
 
 from plumbline.core.batches import Batches, Group, Part
 from plumbline.core.methods import State, Step, Steps
-from plumbline.core.nouns import Game, Prompt, Reply, Sampling, Scores
+from plumbline.core.nouns import Comparison, Game, Prompt, Reply, Sampling, Scores
 
 VOCABULARY = 11
 
@@ -134,6 +134,20 @@ def evens(games: Sequence[Game]) -> Scores:
     """A reward: the share of even tokens."""
     ids = [game.turns[-1].reply.ids for game in games]
     return Scores({"even": [sum(t % 2 == 0 for t in row) / len(row) for row in ids]})
+
+
+class Longer:
+    """An oracle that prefers the longer of two replies, and of two equally long ones neither."""
+
+    def compare(self, context: Any, completions: Sequence[str]) -> Comparison:
+        one, two = completions
+        preferred = (one, two) if len(one) >= len(two) else (two, one)
+        return Comparison(context, preferred, 0.5 if len(one) == len(two) else 1.0)
+
+
+def last_digits(rows: Sequence[Group]) -> torch.Tensor:
+    """Features of completions: how often each of the first eight tokens occurs in one."""
+    return torch.tensor([[0.1 + c.count(token) for token in range(8)] for g in rows for c in g.completions])
 
 
 def groups(count: int = 20, *, completions: int = 1, seed: int = 0) -> list[Group]:

@@ -1,0 +1,1 @@
+"""Feedback on request: who is asked, and how the answers come back."""

@@ -22,8 +22,8 @@ from plumbline.evals.town import MAX_TOKENS, Played, play_town
 from plumbline.methods.dpo import dpo
 from plumbline.methods.sft import sft
 from plumbline.models.lm import LM
-from plumbline.pipelines.align import Recipes
 from plumbline.pipelines.cai import Games, comparisons_of, demos_of
+from plumbline.pipelines.recipes import TwoRoads
 from plumbline.pipelines.town_cai import TOWN_PHRASING
 from plumbline.protocols.constitution import open_constitution
 from plumbline.world.families import FAMILIES as NAMES
@@ -87,7 +87,7 @@ def by_helpfulness(lab: Lab, n: int) -> list[Comparison]:
 
 def preferred(lab: Lab, start: LM, rows: Sequence[Comparison]) -> LM:
     """DPO as `quickstart` runs it, from `start` and with it as the reference."""
-    usual, policy = Recipes(), start.copy()
+    usual, policy = TwoRoads(), start.copy()
     lab.drive("dpo", dpo(policy, start.frozen(), Loader(Plan(rows, policy.tokenizer)), beta=usual.beta, nll=usual.nll), usual.dpo)
     return policy
 

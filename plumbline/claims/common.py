@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from plumbline.core.interfaces import Reward
 from plumbline.core.methods import Method, State, Steps
 from plumbline.core.nouns import Comparison, Game, Label, Prompt, Rating, Reply, Sampling, Turn
 from plumbline.data import Plan, Prompts
+from plumbline.data.endorsed import Endorsed
 from plumbline.engine.drive import Evaluate, drive
 from plumbline.engine.guard import DivergedError
 from plumbline.engine.loader import Loader
@@ -37,8 +39,8 @@ from plumbline.methods.sft import sft
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.models.thresholds import Thresholds
-from plumbline.pipelines.align import in_order
-from plumbline.pipelines.rlhf import Endorsed, Recipes
+from plumbline.pipelines.rankings import in_order
+from plumbline.pipelines.recipes import Recipes
 from plumbline.world import sources as world
 from plumbline.world.annotators import ADA, CRITERIA, Annotator
 from plumbline.world.draw import rng
@@ -165,26 +167,25 @@ class Lab:
         return found
 
     def rated(self, n: int, people: Sequence[Annotator], k: int = 4) -> list[Rating]:
-        """All replies to `n` prompts, rated: the first reply to every prompt, then the second to every prompt, and so on."""
-        found = []
-        for j in range(k):
-            for i, (prompt, several) in enumerate(self.replies(n, k)):
-                if j < len(several):
-                    chance, person = rng("claims rated", self.seed, i, j), people[i % len(people)]
-                    scores = person.rate(prompt, several[j].text, chance)
-                    found.append(Rating(prompt.context, several[j].text, scores, annotator=person.name))
-        return found
+        """All replies to `n` prompts, rated."""
+        return [
+            Rating(prompt.context, text, person.rate(prompt, text, chance), annotator=person.name)
+            for prompt, text, person, chance in self.one_by_one("claims rated", n, people, k)
+        ]
 
     def thumbs(self, n: int, people: Sequence[Annotator], k: int = 4) -> list[Label]:
         """All replies to `n` prompts, thumbs up or down, in the order of `rated`."""
-        found = []
+        return [
+            Label(prompt.context, text, person.thumb(prompt, text, chance), annotator=person.name)
+            for prompt, text, person, chance in self.one_by_one("claims thumbs", n, people, k)
+        ]
+
+    def one_by_one(self, draw: str, n: int, people: Sequence[Annotator], k: int) -> Iterator[tuple[Prompt, str, Annotator, Random]]:
+        """First replies to all of `n` prompts, then second ones, and so on: prompt, reply, who judges it, and that judgement's noise."""
         for j in range(k):
             for i, (prompt, several) in enumerate(self.replies(n, k)):
                 if j < len(several):
-                    chance, person = rng("claims thumbs", self.seed, i, j), people[i % len(people)]
-                    up = person.thumb(prompt, several[j].text, chance)
-                    found.append(Label(prompt.context, several[j].text, up, annotator=person.name))
-        return found
+                    yield prompt, several[j].text, people[i % len(people)], rng(draw, self.seed, i, j)
 
     def labelled(self, rows: Sequence[T]) -> list[T]:
         """The rows as they are, or, in the control, with labels that say nothing."""

@@ -13,7 +13,8 @@ from plumbline.data import Plan
 from plumbline.engine.loader import Loader
 from plumbline.methods import dpo as dpo_file
 from plumbline.methods.ppo import ppo
-from plumbline.pipelines.align import Recipes, extremes
+from plumbline.pipelines.rankings import extremes
+from plumbline.pipelines.recipes import TwoRoads
 from plumbline.world.annotators import annotators
 
 
@@ -50,7 +51,7 @@ def dpo(lab: Lab) -> Found:
 
 def by_dpo(lab: Lab, rows: list[Comparison]) -> tuple[Point, float]:
     """DPO as `quickstart` runs it: the best and the worst of a ranking, β .1, and the likelihood of the best."""
-    usual, policy = Recipes(), lab.start.copy()
+    usual, policy = TwoRoads(), lab.start.copy()
     steps = dpo_file.dpo(policy, lab.reference, Loader(Plan(extremes(rows), policy.tokenizer)), beta=usual.beta, nll=usual.nll)
     seconds = lab.drive("dpo", steps, usual.dpo)
     return lab.measured(policy), seconds

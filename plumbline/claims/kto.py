@@ -10,18 +10,17 @@ from collections.abc import Callable, Sequence
 from plumbline.claims.common import Lab, Point, shuffled_labels
 from plumbline.core.claims import Found, claim, noninferior
 from plumbline.core.methods import Steps
-from plumbline.core.nouns import Comparison, Label
+from plumbline.core.nouns import Comparison, Label, Tally
 from plumbline.data import Plan
 from plumbline.engine.loader import Loader
 from plumbline.methods import dpo as dpo_file
 from plumbline.methods import kto as kto_file
 from plumbline.models.lm import LM
-from plumbline.pipelines.align import Recipes
-from plumbline.pipelines.roles import tally_of
+from plumbline.pipelines.recipes import TwoRoads
 from plumbline.world.annotators import annotators
 
 PEOPLE = "ada+ben+cleo"
-LEARN = Recipes().dpo
+LEARN = TwoRoads().dpo
 
 
 @claim(
@@ -64,7 +63,7 @@ def kto_imbalance(lab: Lab) -> Found:
 
 def compared(lab: Lab, thumbs: Sequence[Label], pairs: Sequence[Comparison]) -> Found:
     """Both arms from the SFT model, KTO on thumbs and DPO on pairs."""
-    tally = tally_of(Plan(thumbs, lab.start.tokenizer))
+    tally = Tally.of(thumbs)
     by_thumbs = learned(lab, "kto", lambda policy, rows: kto_file.kto(policy, lab.reference, tally, rows), thumbs)
     by_pairs = lab.once(f"dpo of {len(pairs)}", lambda: learned(lab, "dpo", lambda p, rows: dpo_file.dpo(p, lab.reference, rows), pairs))
     first = lab.once("sft point", lambda: lab.measured(lab.start))

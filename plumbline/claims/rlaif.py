@@ -105,5 +105,5 @@ def by_model(lab: Lab, pairs: Pairs) -> list[Comparison]:
         p = 1 / (1 + math.exp(-likes[ask.context]))
         return Reply(ask.choices[p < 0.5], finish="choice", choice_probs=(p, 1 - p))
 
-    rows = play_all(Rules(one, Prompt, ("feedback",), ""), items, {"feedback": ScriptedModel(answer)}, seed=lab.seed)
+    rows = play_all(Rules(one, Prompt, "", ("feedback",)), items, {"feedback": ScriptedModel(answer)}, seed=lab.seed)
     return comparisons_of(items, rows)

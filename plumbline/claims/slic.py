@@ -12,7 +12,8 @@ from plumbline.core.nouns import Comparison
 from plumbline.data import Plan
 from plumbline.engine.loader import Loader
 from plumbline.methods import slic as slic_file
-from plumbline.pipelines.align import Recipes, extremes
+from plumbline.pipelines.rankings import extremes
+from plumbline.pipelines.recipes import TwoRoads
 from plumbline.world.annotators import annotators
 
 
@@ -51,5 +52,5 @@ def by_slic(lab: Lab, rows: list[Comparison]) -> tuple[Point, float]:
     """SLiC with its usual settings at DPO's recipe."""
     policy = lab.start.copy()
     steps = slic_file.slic(policy, Loader(Plan(extremes(rows), policy.tokenizer)))
-    seconds = lab.drive("slic", steps, Recipes().dpo)
+    seconds = lab.drive("slic", steps, TwoRoads().dpo)
     return lab.measured(policy), seconds

@@ -34,9 +34,9 @@ def cai(argv: Sequence[str]) -> None:
     options = parse(parser, argv)
     need("cai", prompts=options.prompts)
     from plumbline.pipelines.cai_run import Given, Options, preview, run
-    from plumbline.pipelines.rlhf import Recipes
+    from plumbline.pipelines.feed import Feed
+    from plumbline.pipelines.recipes import Recipes
     from plumbline.pipelines.rlhf_run import NOT_FED, STAGES
-    from plumbline.pipelines.train import Feed
 
     given = Given(**{f.name: options[f.name] for f in fields(Given)})
     how = Options(**{f.name: options[f.name] for f in fields(Options)})

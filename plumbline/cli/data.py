@@ -35,7 +35,7 @@ def check(
         from plumbline.models.loading import config_of
         from plumbline.models.tokenizer import HFTokenizer
         from plumbline.pipelines import sources
-        from plumbline.pipelines.train import Feed
+        from plumbline.pipelines.feed import Feed
 
         path = sources.model_path(model)
         limits = Feed(max_prompt_tokens=max_prompt_tokens, max_completion_tokens=max_completion_tokens).limits(config_of(path))

@@ -36,9 +36,9 @@ def rlhf(argv: Sequence[str]) -> None:
     if sum(map(bool, (options.comparisons, options.ratings, options.reward))) != 1:
         raise UserError("rlhf wants one of --comparisons, --ratings and --reward", "Give the feedback that you have, or a reward.")
     made = parser.instantiate(options)
-    from plumbline.pipelines.rlhf import Recipes
+    from plumbline.pipelines.feed import Feed
+    from plumbline.pipelines.recipes import Recipes
     from plumbline.pipelines.rlhf_run import NOT_FED, STAGES, Given, run
-    from plumbline.pipelines.train import Feed
 
     settings = vars(made[method.name]) if method.defaults else {}
     recipes = Recipes(**{field: made[flag] for flag, field in STAGES.items()})
@@ -60,7 +60,7 @@ def _learner(argv: list[str]) -> str:
 
 
 def _parser(method: Any) -> Any:
-    from plumbline.pipelines.rlhf import Recipes
+    from plumbline.pipelines.recipes import Recipes
 
     parser = make_parser("plumbline rlhf", ABOUT)
     for name, (words, default) in FLAGS.items():

@@ -35,8 +35,8 @@ def add_stages(parser: Any, method: Any, usual: Any) -> None:
     """Flags of loading and reading, of each stage's recipe (`usual` are the defaults), and of the learner."""
     from plumbline.engine.recipe import Recipe
     from plumbline.pipelines import sources
+    from plumbline.pipelines.feed import Feed
     from plumbline.pipelines.rlhf_run import NOT_FED, STAGES
-    from plumbline.pipelines.train import Feed
 
     add_signature(parser, sources.load, ("model", "seed"))
     add_signature(parser, Feed, NOT_FED)

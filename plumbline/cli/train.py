@@ -64,7 +64,8 @@ def _parser(method: Method) -> tuple[Any, dict[str, list[str]]]:
     """The parser, and which of its options belong to the method, to loading, and to the run."""
     from plumbline.engine.recipe import Recipe
     from plumbline.pipelines import sources
-    from plumbline.pipelines.train import Feed, Settings, train_policy
+    from plumbline.pipelines.feed import Feed
+    from plumbline.pipelines.train import Settings, train_policy
 
     parser = make_parser(f"plumbline train {method.name}", inspect.getdoc(method.function) or "")
     parser.add_argument("--model", type=str, default="", help="a model directory, hub name, run folder, or town, town-s, town-m, town-l")

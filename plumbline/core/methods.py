@@ -9,14 +9,13 @@ dpo(policy, reference, batches)   → the generator of steps, for pipelines and 
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Updatable
+from plumbline.core.registered import Registered
 
 R = TypeVar("R")
 
@@ -83,23 +82,8 @@ class _Nobody(State):
 
 
 @dataclass(frozen=True)
-class Method:
-    """A registered method: its generator function, the kind of data it eats, and settings chosen so far."""
-
-    function: Callable[..., Steps]
-    data: type
-    paper: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in functools.WRAPPER_ASSIGNMENTS:  # `functools.update_wrapper` assigns, which a frozen class forbids
-            object.__setattr__(self, name, getattr(self.function, name))
-        object.__setattr__(self, "__wrapped__", self.function)
-
-    @property
-    def name(self) -> str:
-        """The function's name, which is the command's."""
-        return self.function.__name__
+class Method(Registered):
+    """A registered method: with roles it is the generator of steps, without them the method with more settings."""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -107,26 +91,10 @@ class Method:
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         return tuple(p.name for p in inspect.signature(self.function).parameters.values() if p.kind in kinds)
 
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """Keyword-only parameters with their defaults: the method's flags."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-
     def check(self) -> None:
         """Let the method refuse its settings before anything is loaded: it runs with nobody in its roles, on no data."""
         for _ in self.function(*(_Nobody() for _ in self.roles), **self.settings):
             raise ValueError(f"{self.name} yields a step of no data")
-
-    def __call__(self, *roles: Any, **settings: Any) -> Any:
-        """With roles: the generator of steps.   Without: this method with more settings."""
-        unknown = sorted(set(settings) - set(self.defaults))
-        if unknown:
-            raise UserError(f"{self.name} has no setting {unknown[0]!r}", f"Its settings are: {', '.join(self.defaults) or 'none'}.")
-        chosen = {**self.settings, **settings}
-        if roles:
-            return self.function(*roles, **chosen)
-        return Method(self.function, self.data, self.paper, chosen)
 
 
 def method(*, data: type, paper: str = "") -> Callable[[Callable[..., Steps]], Method]:

@@ -159,6 +159,12 @@ class Tally:
     desirable: int
     undesirable: int
 
+    @staticmethod
+    def of(labels: Sequence[Label]) -> Tally:
+        """Of these."""
+        up = sum(bool(label.desirable) for label in labels)
+        return Tally(up, len(labels) - up)
+
 
 Feedback = Demo | Comparison | Rating | Label
 

@@ -9,9 +9,7 @@ debate(question)        → the generator of one game
 
 from __future__ import annotations
 
-import functools
 import importlib
-import inspect
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,39 +17,20 @@ from typing import Any
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Ask
 from plumbline.core.play import Asked, Playing
+from plumbline.core.registered import Registered
 from plumbline.core.registry import entries
 
 
 @dataclass(frozen=True)
-class Rules:
-    """A registered protocol: its generator function, what it plays, whom it asks, and settings chosen so far.
+class Rules(Registered):
+    """A registered protocol: with an item it is the generator of one game, without one the protocol with more settings.
 
     `asks`: the names of the models that it asks, in the order of their flags.   `each`: settings that are no choice but played in all
     these values equally often (which side an advisor argues).
     """
 
-    function: Callable[..., Playing]
-    data: type
     asks: tuple[str, ...]
-    paper: str
     each: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in functools.WRAPPER_ASSIGNMENTS:  # `functools.update_wrapper` assigns, which a frozen class forbids
-            object.__setattr__(self, name, getattr(self.function, name))
-        object.__setattr__(self, "__wrapped__", self.function)
-
-    @property
-    def name(self) -> str:
-        """The function's name, which is the command's."""
-        return self.function.__name__
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """Keyword-only parameters with their defaults: the protocol's settings."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
     def check(self, item: Any) -> None:
         """Let the protocol refuse its settings before a model is loaded: it begins to play an item, and asks nobody."""
@@ -59,20 +38,12 @@ class Rules:
         next(begun, None)
         begun.close()
 
-    def __call__(self, *item: Any, **settings: Any) -> Any:
-        """With an item: the generator of one game.   Without: this protocol with more settings."""
-        unknown = sorted(set(settings) - set(self.defaults))
-        if unknown:
-            raise UserError(f"{self.name} has no setting {unknown[0]!r}", f"Its settings are: {', '.join(self.defaults) or 'none'}.")
-        chosen = {**self.settings, **settings}
-        return self.function(*item, **chosen) if item else replace(self, settings=chosen)
-
 
 def protocol(
     *, data: type, asks: tuple[str, ...], paper: str = "", each: Mapping[str, tuple[Any, ...]] | None = None
 ) -> Callable[[Callable[..., Playing]], Rules]:
     """Register a generator function of asks as a protocol that plays items of `data`, asks `asks` and comes from `paper`."""
-    return lambda function: Rules(function, data, asks, paper, each or {})
+    return lambda function: Rules(function, data, paper, asks, each or {})
 
 
 def load_protocol(name: str) -> Rules:

@@ -27,9 +27,10 @@ from plumbline.engine.recipe import Recipe
 from plumbline.engine.runs import RunFolder
 from plumbline.methods.sft import sft
 from plumbline.models.lm import LM
+from plumbline.pipelines.feed import Feed
 from plumbline.pipelines.play import AT_ONCE, Row, play_all
-from plumbline.pipelines.rlhf import FEED, Recipes, groups, rlhf
-from plumbline.pipelines.train import Feed
+from plumbline.pipelines.recipes import Recipes
+from plumbline.pipelines.rlhf import FEED, groups, rlhf
 
 Until = Literal["critiques", "sft", "labels", "end"]
 UNTIL: tuple[str, ...] = get_args(Until)

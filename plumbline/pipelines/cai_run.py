@@ -29,12 +29,13 @@ from plumbline.engine.stages import run_pipeline
 from plumbline.models.lm import LM
 from plumbline.pipelines import run_report, sources, validation
 from plumbline.pipelines.cai import UNTIL, Games, Until, cai, comparisons_of, demos_of
+from plumbline.pipelines.feed import Feed
 from plumbline.pipelines.play import AT_ONCE, seats
 from plumbline.pipelines.players import players
-from plumbline.pipelines.rlhf import Recipes
+from plumbline.pipelines.recipes import Recipes
 from plumbline.pipelines.rlhf_run import NOT_FED, STAGES, rows_named
 from plumbline.pipelines.town_cai import TOWN_PHRASING, check_town
-from plumbline.pipelines.train import TOWN_GOLD, Feed, begin, plain_settings
+from plumbline.pipelines.train import TOWN_GOLD, begin, plain_settings
 from plumbline.protocols.constitution import FIELDS, Constitution, open_constitution
 from plumbline.protocols.principled import ENGLISH, Phrasing, Words
 from plumbline.rewards.items import messages

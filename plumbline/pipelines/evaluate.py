@@ -33,7 +33,7 @@ from plumbline.pipelines import sources
 from plumbline.pipelines.evaluate_generated import generated
 from plumbline.pipelines.evaluate_replies import scored
 from plumbline.pipelines.evaluate_reward import on_reward
-from plumbline.pipelines.train import Feed
+from plumbline.pipelines.feed import Feed
 from plumbline.rewards.spec import is_spec
 from plumbline.world import gold
 from plumbline.world import prompts as town_prompts

@@ -25,6 +25,8 @@ from plumbline.evals.stats import Figure
 from plumbline.evals.town import COMPONENTS, Played, plain_texts, play_town
 from plumbline.models.lm import LM
 from plumbline.pipelines import align, quickstart_report, sources
+from plumbline.pipelines.rankings import ranked
+from plumbline.pipelines.recipes import TwoRoads
 from plumbline.world import sources as world
 from plumbline.world.families import FAMILIES
 from plumbline.world.splits import prompts as town_prompts
@@ -140,10 +142,10 @@ def one_seed(base: LM, budget: Budget, seed: int, folder: Path, resume: bool, pr
     demos = world.demos(budget.demos, seed=seed, families=TOUCHED)
     prompts = town_prompts("train", budget.comparisons, seed=seed, families=TOUCHED)
     policy, direct = base.copy(), base.copy()
-    recipes = align.Recipes().with_seed(seed, watched=seed == budget.seed + 1)
+    recipes = TwoRoads().with_seed(seed, watched=seed == budget.seed + 1)
 
     def collect(tuned: LM) -> list[Comparison]:
-        return align.ranked(tuned, prompts, who=ANNOTATORS, noise=None, seed=seed)
+        return ranked(tuned, prompts, who=ANNOTATORS, noise=None, seed=seed)
 
     with RunFolder.open(folder, resume=resume) as run:
         watch = {"sft": validation(policy, base), "dpo": validation(direct, base), "ppo": validation(policy, base)}

@@ -11,52 +11,32 @@ joins the updates.   Each part is left out where what it makes is given: no demo
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Reward
 from plumbline.core.methods import Method, Stage
 from plumbline.core.nouns import Comparison, Demo, Prompt, Rating
 from plumbline.core.registry import load_method
 from plumbline.data import Plan, Prompts
+from plumbline.data.endorsed import Endorsed
 from plumbline.engine.loader import Loader
-from plumbline.engine.recipe import Recipe
 from plumbline.methods.ratings import ratings
 from plumbline.methods.reward import reward
 from plumbline.methods.sft import sft
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.models.thresholds import Thresholds
+from plumbline.pipelines.feed import Feed
+from plumbline.pipelines.recipes import Recipes
 from plumbline.pipelines.roles import Hands, fill, heads_of, thresholds_of
-from plumbline.pipelines.train import Feed
 from plumbline.pipelines.watched import watched
 from plumbline.rewards.items import check
 
-FEED = Feed()
+FEED, RECIPES = Feed(), Recipes()
 Judgements = Sequence[Comparison] | Sequence[Rating]
 Collect = Callable[[LM], Judgements]
 Appraise = Callable[[Reward, Thresholds | None], None]
-
-
-@dataclass(frozen=True)
-class Recipes:
-    """How each stage trains the town's small models.   `learn` is that of the online method, 128 completions a round."""
-
-    sft: Recipe = field(default_factory=lambda: Recipe(epochs=6, batch=16, lr=1e-3, warmup=0.1))
-    reward: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=8, lr=1e-3, warmup=0.1))
-    learn: Recipe = field(default_factory=lambda: Recipe(epochs=1, batch=128, lr="policy=5e-4,value=1e-3", warmup=0.1))
-
-    @staticmethod
-    def of(learner: Method) -> Recipes:
-        """The usual ones for a learner: one that draws a group for every prompt takes fewer prompts a round."""
-        usual, group = Recipes(), learner.settings.get("group", learner.defaults.get("group", 1))
-        return replace(usual, learn=replace(usual.learn, batch=max(1, usual.learn.batch // group)))
-
-    def with_seed(self, seed: int) -> Recipes:
-        """The same with another seed."""
-        return Recipes(*(replace(r, seed=seed) for r in (self.sft, self.reward, self.learn)))
 
 
 def rlhf(
@@ -64,7 +44,7 @@ def rlhf(
     demos: Sequence[Demo],
     feedback: Judgements | Collect,
     prompts: Sequence[Prompt],
-    recipes: Recipes = Recipes(),
+    recipes: Recipes = RECIPES,
     *,
     judge: Reward | None = None,
     learner: Method | None = None,
@@ -117,21 +97,6 @@ def _stages(
         roles["value"] = judge.copy("value")
     yield Stage(learner.name, learner(*roles.values()), recipes.learn)
     return policy, judge
-
-
-class Endorsed(Sequence[Group]):
-    """What people showed, and the best replies of their comparisons, ties left out: rows that a policy may imitate."""
-
-    def __init__(self, demos: Plan | None, judged: Plan | None) -> None:
-        plans = [plan for plan in (demos, judged) if plan is not None and not isinstance(plan.rows[0], Rating)]
-        self.places = [(plan, i) for plan in plans for i, group in enumerate(plan) if group.preference > 0.5]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: Any) -> Any:
-        plan, i = self.places[index]
-        return replace(plan[i], completions=plan[i].completions[:1])
 
 
 def rewarding(base: LM, given: Plan, *, seed: int) -> tuple[ScalarLM, Thresholds | None, Any]:

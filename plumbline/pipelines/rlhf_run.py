@@ -18,9 +18,11 @@ from plumbline.engine.progress import Progress
 from plumbline.engine.runs import RunFolder
 from plumbline.engine.stages import run_pipeline
 from plumbline.pipelines import appraisal, run_report, sources, validation
+from plumbline.pipelines.feed import Feed
+from plumbline.pipelines.recipes import Recipes
 from plumbline.pipelines.rl_verdict import Course, verdict
-from plumbline.pipelines.rlhf import FEED, Recipes, rlhf
-from plumbline.pipelines.train import TOWN_GOLD, Feed, begin, plain_settings
+from plumbline.pipelines.rlhf import FEED, rlhf
+from plumbline.pipelines.train import TOWN_GOLD, begin, plain_settings
 
 STAGES = {"sft": "sft", "reward_model": "reward", "learn": "learn"}  # the command's prefix → field of Recipes
 NOT_FED = ("eval_data",)  # rlhf measures the reward by --eval_feedback, and the policy on town by gold

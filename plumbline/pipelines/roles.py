@@ -10,7 +10,7 @@ from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Oracle, Reward
 from plumbline.core.methods import Method, State
-from plumbline.core.nouns import Label, Rating, Tally
+from plumbline.core.nouns import Rating, Tally
 from plumbline.data import Plan, Prompts
 from plumbline.engine.loader import Loader
 from plumbline.engine.rounds import PromptRounds
@@ -80,7 +80,7 @@ ROLES: dict[str, Callable[[Hands], Any]] = {
     "reward": lambda hands: hands.judge,
     "value": lambda hands: ScalarLM.on(hands.policy, ("value",), seed=hands.seed),
     "state": lambda hands: State(),
-    "tally": lambda hands: tally_of(hands.given),
+    "tally": lambda hands: Tally.of(hands.given.rows),
     "thresholds": lambda hands: thresholds_of(hands.given, hands.trained),
     "data": lambda hands: stream(hands.given),
     "prompts": lambda hands: stream(hands.given, hands.demos),
@@ -98,12 +98,6 @@ def fill(method: Method, hands: Hands) -> dict[str, Any]:
 def trunk_of(reference: LM | CachedReference) -> LM:
     """The model behind a reference."""
     return reference.lm if isinstance(reference, CachedReference) else reference
-
-
-def tally_of(given: Given) -> Tally:
-    """Thumbs up and thumbs down among the rows."""
-    up = sum(bool(row.desirable) for row in given.rows if isinstance(row, Label))
-    return Tally(up, len(given.rows) - up)
 
 
 def stream(given: Given, demos: Sequence[Group] = ()) -> Loader | PromptRounds:

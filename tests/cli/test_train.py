@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from plumbline.core.registry import entries, load_method
 from plumbline.engine.recipe import Recipe
 from plumbline.pipelines import sources
+from plumbline.pipelines.feed import Feed
 from plumbline.pipelines.roles import ROLES
-from plumbline.pipelines.train import Feed, Settings, train
+from plumbline.pipelines.train import Settings, train
 
 QUICK = ("--steps", 3, "--batch", 2, "--lr", "policy=0.01", "--attn", "padded")
 

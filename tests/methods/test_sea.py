@@ -245,7 +245,8 @@ def test_a_round_drawn_again_asks_the_same():
 
 
 def test_settings_that_mean_nothing_are_refused():
-    for settings in ({"strategy": "best"}, {"proposals": 1}, {"own": 1.5}, {"burn_in": -1}):
+    wrong: list[dict[str, Any]] = [{"strategy": "best"}, {"proposals": 1}, {"own": 1.5}, {"burn_in": -1}]
+    for settings in wrong:
         with pytest.raises(UserError):
             run(TinyLM(1), belief(), Longest(), **settings)
     for make in (lambda: Learn(loss="ppo"), lambda: Learn(passes=0), lambda: Fit(updates=0), lambda: Fit(pull=-1.0)):  # pyright: ignore[reportArgumentType]

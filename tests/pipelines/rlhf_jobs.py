@@ -17,7 +17,7 @@ from plumbline.core.registry import load_method
 from plumbline.core.rollouts import Draw
 from plumbline.engine.recipe import Recipe
 from plumbline.models.fresh import fresh
-from plumbline.pipelines.rlhf import Recipes
+from plumbline.pipelines.recipes import Recipes
 from plumbline.pipelines.rlhf_run import Given, run
 
 SERVER = multiprocessing.get_context("forkserver")

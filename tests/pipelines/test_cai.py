@@ -21,8 +21,8 @@ from plumbline.models.fresh import fresh
 from plumbline.models.lm import LM
 from plumbline.pipelines import cai_run
 from plumbline.pipelines.cai import demos_of
-from plumbline.pipelines.rlhf import Recipes
-from plumbline.pipelines.train import Feed
+from plumbline.pipelines.feed import Feed
+from plumbline.pipelines.recipes import Recipes
 
 PROMPTS = 6
 CONSTITUTION = """## a

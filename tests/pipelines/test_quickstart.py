@@ -15,7 +15,7 @@ from plumbline.core.errors import UserError
 from plumbline.core.nouns import Ask, Prompt, Reply
 from plumbline.models.fresh import fresh
 from plumbline.models.lm import LM
-from plumbline.pipelines import align, evaluate, quickstart
+from plumbline.pipelines import evaluate, quickstart, rankings
 from plumbline.pipelines.quickstart import Budget, Measured
 from plumbline.world import VOCAB, gold, mistakes, oracle, prompts
 
@@ -80,7 +80,7 @@ class Knows:
 
 def test_pairs_are_best_and_worst_as_an_annotator_without_noise_ranks_them():
     items = prompts("train", 40, seed=5)
-    pairs = align.extremes(align.ranked(cast(LM, Knows()), items, who="ada", noise=0.0, seed=1))
+    pairs = rankings.extremes(rankings.ranked(cast(LM, Knows()), items, who="ada", noise=0.0, seed=1))
     by_id = {p.id: p for p in items}
     assert len(pairs) == 40
     for pair in pairs:

@@ -16,11 +16,12 @@ from plumbline.core.errors import UserError
 from plumbline.core.nouns import Comparison, Demo, Game, Prompt, Rating, Reply, Scores, Turn
 from plumbline.core.registry import load_method
 from plumbline.data import Plan, open_rows
+from plumbline.data.endorsed import Endorsed
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.pipelines import appraisal, readings, sources
 from plumbline.pipelines import gold as gold_reward
-from plumbline.pipelines.rlhf import Endorsed, rlhf
+from plumbline.pipelines.rlhf import rlhf
 from plumbline.pipelines.roles import thresholds_of
 from plumbline.pipelines.run_report import NOT_CURVES
 from plumbline.pipelines.watched import repeats, watched

@@ -69,7 +69,7 @@ def label(pair: tuple[str, str], bias: float, draw: int = 0, id: str = "p"):
         return (yield from compared(prompt, pair, MADE, draw=draw))
 
     model = judge(bias)
-    [row] = play_all(Rules(one, Prompt, ("feedback",), ""), [Prompt("who?", id=id)], {"feedback": model})
+    [row] = play_all(Rules(one, Prompt, "", ("feedback",)), [Prompt("who?", id=id)], {"feedback": model})
     return row["outcome"], model.asked
 
 

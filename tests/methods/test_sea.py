@@ -219,6 +219,7 @@ def test_xpo_makes_the_references_reply_less_likely():
     bonus.loss.backward()
     with torch.no_grad():
         for p in policy.parameters():
+            assert p.grad is not None
             p -= 1e-2 * p.grad
     after = [policy.one(group.prompt, group.completions[ks[0]]).sum().item() for group, ks in zip(batch.groups, mine, strict=True)]
     assert 0.5 * sum(after) / len(after) < before

@@ -49,8 +49,8 @@ def slic(lab: Lab) -> Found:
 
 
 def by_slic(lab: Lab, rows: list[Comparison]) -> tuple[Point, float]:
-    """SLiC with its usual settings at DPO's recipe."""
+    """SLiC at DPO's recipe, with the weight of the likelihood that was best on validation prompts."""
     policy = lab.start.copy()
-    steps = slic_file.slic(policy, Loader(Plan(extremes(rows), policy.tokenizer)))
+    steps = slic_file.slic(policy, Loader(Plan(extremes(rows), policy.tokenizer)), nll=1.0)
     seconds = lab.drive("slic", steps, TwoRoads().dpo)
     return lab.measured(policy), seconds

@@ -24,9 +24,9 @@ FLAGS = {
     "demos": ("good answers mixed into SFT, so that the model stays helpful", ""),
     "comparisons": ("people's comparisons mixed into the labels, likewise", ""),
     "out": ("the run folder", ""),
-    "learner": ("dpo, ppo, grpo or rloo; its settings are --LEARNER.setting", "dpo"),
+    "learner": ("dpo, ipo or slic, or by a preference model ppo, grpo or rloo; its settings are --LEARNER.setting", "dpo"),
 }
-LEARNERS = ("dpo", "ppo", "grpo", "rloo")
+LEARNERS = ("dpo", "ipo", "slic", "ppo", "grpo", "rloo")
 
 
 def cai(argv: Sequence[str]) -> None:

@@ -79,6 +79,7 @@ def protocols() -> Iterator[tuple[str, list[str]]]:
 def others() -> Iterator[tuple[str, list[str]]]:
     prompts = ["--model", "{tiny}", "--prompts", "p.jsonl", "--wording", "town", "--max_tokens", "6", "--at_once", "2"]
     yield "cai dpo", ["cai", *prompts, *STAGES, *QUICK]
+    yield "cai slic", ["cai", *prompts, "--learner", "slic", "--limit", "3", *STAGES, *QUICK]
     yield "cai ppo", ["cai", *prompts, "--learner", "ppo", "--ppo.sampling.max_tokens", "5", *STAGES, *QUICK]
     yield "icl", ["icl", "--model", "{tiny}", "--demos", "demos.jsonl", "--heldout", "2", "--k", "0..2", "--orders", "2", "--threads", "1"]
     yield "data curate", ["data", "curate", "town:demos?n=20&noise=0.5", "--keep", "5"]

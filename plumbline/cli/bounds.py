@@ -51,21 +51,31 @@ ANY: Rule = (lambda x: not math.isnan(x)), "Give a number."  # bounded by its me
 
 def check(options: Iterable[tuple[str, Any]]) -> None:
     """Refuse what cannot be used of a command's options, by flag."""
-    for flag, value in options:
+    named = dict(options)
+    for flag, value in named.items():
         name = flag.rpartition(".")[2]
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             fits, mend = RULES.get(name, ANY)
             if not fits(value) or (name in RULES and math.isinf(value)):
                 raise UserError(f"--{flag} is {value}", mend)
         if flag == "out" and value:
-            usable(Path(str(value)))
+            usable(Path(str(value)), begun=bool(named.get("resume")))
 
 
-def usable(out: Path) -> None:
-    """Refuse a folder (or file) to write that is a file already, lies below one, or may not be written."""
-    if out.is_file():
+def unused(out: Path, *, resume: bool | None) -> None:
+    """Refuse a folder with something in it before anything is loaded, unless a run goes on there.   `resume`: None of what never does."""
+    if resume or os.environ.get("RANK", "0") != "0":  # another rank may have begun the folder already
+        return
+    if out.is_dir() and any(resume is not None or not p.name.startswith(".") for p in out.iterdir()):
+        mend = "Give an --out that is not there yet." if resume is None else "Pass --resume to go on with that run, or another --out."
+        raise UserError(f"{out} is not empty", mend)
+
+
+def usable(out: Path, *, begun: bool = False) -> None:
+    """Refuse a folder (or file) to write that is a file already (unless it was `begun`), lies below one, or may not be written."""
+    if out.is_file() and not begun:
         raise UserError(f"--out {out} is a file", "Give an --out that is not there yet.")
-    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    there = next(place for place in (out, *out.absolute().parents) if place.exists() and not (begun and place == out and place.is_file()))
     if not there.is_dir():
         raise UserError(f"--out {out}: {there} is not a folder", "Give an --out that is not there yet.")
     if not os.access(there, os.W_OK):

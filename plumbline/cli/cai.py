@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+from plumbline.cli.bounds import unused
 from plumbline.cli.signature import add_signature, answer, make_parser, need, parse
 from plumbline.cli.stages import add_run, add_stages, learner_named, load_names
 from plumbline.core.errors import UserError
@@ -22,9 +24,9 @@ FLAGS = {
     "demos": ("good answers mixed into SFT, so that the model stays helpful", ""),
     "comparisons": ("people's comparisons mixed into the labels, likewise", ""),
     "out": ("the run folder", ""),
-    "learner": ("dpo, ppo, grpo or rloo; its settings are --LEARNER.setting", "dpo"),
+    "learner": ("dpo, ipo or slic, or by a preference model ppo, grpo or rloo; its settings are --LEARNER.setting", "dpo"),
 }
-LEARNERS = ("dpo", "ppo", "grpo", "rloo")
+LEARNERS = ("dpo", "ipo", "slic", "ppo", "grpo", "rloo")
 
 
 def cai(argv: Sequence[str]) -> None:
@@ -48,6 +50,7 @@ def cai(argv: Sequence[str]) -> None:
         answer(preview(given, how, feed), options.json)
         return
     need("cai", model=options.model, out=options.out)
+    unused(Path(options.out), resume=options.resume)
     recipes = Recipes(**{field: made[flag] for flag, field in STAGES.items()})
     load = {name: options[name] for name in load_names()}
     where = {"out": options.out, "resume": options.resume, "threads": options.threads, "fault": options.fault}

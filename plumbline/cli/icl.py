@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from plumbline.cli.bounds import unused
 from plumbline.cli.signature import Answer, need
 
 
@@ -42,12 +45,11 @@ def icl(
     `resume`: go on with a search that was stopped; no prompt is scored twice.
     """
     need("icl", model=model, demos=demos, out=out)
-    from pathlib import Path
-
     from plumbline.core.nouns import Sampling
     from plumbline.pipelines import icl_sources, sources
     from plumbline.pipelines.icl_search import Plan, sizes
 
+    unused(icl_sources.places(Path(out))[1], resume=resume)
     sources.use_threads(threads)
     sampling = Sampling(temperature=temperature, max_tokens=max_completion_tokens, seed=seed)
     wanted = icl_sources.Wanted(model, demos, principles, on, reward, heldout, prompts, sampling, template, skip_bad)

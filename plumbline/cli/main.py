@@ -21,7 +21,7 @@ from plumbline.core.errors import UserError
 # Command: (file, function, what it does).
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "quickstart": ("plumbline.cli.quickstart", "quickstart", "align the shipped model by demonstrations and comparisons; table and report"),
-    "list": ("plumbline.cli.show", "show", "the methods and what each eats, and the claims of the scoreboard"),
+    "list": ("plumbline.cli.show", "show", "the methods and protocols, what each eats and its paper; the claims"),
     "train": ("plumbline.cli.train", "train", "train METHOD --model M --data F --out DIR"),
     "rlhf": ("plumbline.cli.rlhf", "rlhf", "demonstrations → SFT, comparisons or ratings → reward model, prompts → PPO"),
     "cai": ("plumbline.cli.cai", "cai", "a constitution: critiques and revisions → SFT, a model's labels → DPO, or reward and PPO"),

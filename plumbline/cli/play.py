@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 
+from plumbline.cli.bounds import unused
 from plumbline.cli.signature import add_signature, answer, make_parser, need, parse
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Question
@@ -48,6 +50,7 @@ def play(argv: Sequence[str]) -> None:
     options = parse(parser, argv[1:])
     named = {role: options[role] for role in rules.asks}
     need(f"play {name}", questions=options.questions, **named, out=options.out)
+    unused(Path(options.out), resume=options.resume)
     sources.use_threads(options.threads)
     how = Options(**{key: options[key] for key in Options.__annotations__})
     chosen = rules(**{key: options[key] for key in settings})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+from plumbline.cli.bounds import unused
 from plumbline.cli.signature import answer, make_parser, need, parse
 from plumbline.cli.stages import add_run, add_stages, learner_named, load_names
 from plumbline.core.errors import UserError
@@ -33,6 +35,7 @@ def rlhf(argv: Sequence[str]) -> None:
     parser = _parser(method)
     options = parse(parser, argv)
     need("rlhf", model=options.model, prompts=options.prompts, out=options.out)
+    unused(Path(options.out), resume=options.resume)
     if sum(map(bool, (options.comparisons, options.ratings, options.reward))) != 1:
         raise UserError("rlhf wants one of --comparisons, --ratings and --reward", "Give the feedback that you have, or a reward.")
     made = parser.instantiate(options)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from plumbline.cli.bounds import unused
 from plumbline.cli.signature import add_signature, answer, make_parser, need, parse, read_config
+from plumbline.core.errors import UserError
 from plumbline.core.methods import Method
 from plumbline.core.registry import entries, load_method
+from plumbline.data.sources import is_world
 
 NOT_REPLAYED = ("config", "json", "out", "resume", "fault")  # a replay is another run: it says where itself
 REWARD = "a reward model's directory or run, gold (on town), rule:module:function, regex:…, json, http://…, or a .yaml file of several"
@@ -34,12 +38,15 @@ def train(argv: Sequence[str]) -> None:
     made = parser.instantiate(options)  # groups of settings (`--kl.coef`) become the method's own values
     judged = {role: options[role] for role in ("reward", "oracle") if role in method.roles}
     need(f"train {name}", model=options.model, data=options.data, out=options.out, **judged)
+    unused(Path(options.out), resume=options.resume)
     chosen = {kind: {key: made[key] for key in keys} for kind, keys in kinds.items()}
     from plumbline.pipelines import sources
     from plumbline.pipelines.train import Settings, split_settings, train_policy
 
     chosen_method = method(**chosen["method"])
     chosen_method.check()
+    if "oracle" in judged:
+        _known(options.oracle, options.data, options.skip_bad)
     split_settings({k: v for k, v in chosen["train"].items() if k in Settings.__annotations__})
     policy = sources.load_for(method, options.model, data=options.data, skip_bad=options.skip_bad, **chosen["load"], seed=options.seed)
     asked = {k: v for k, v in options.as_dict().items() if k not in NOT_REPLAYED}
@@ -49,6 +56,17 @@ def train(argv: Sequence[str]) -> None:
     figures = "  ".join(f"{k} {v['mean'] if isinstance(v, dict) else v:.4f}" for k, v in run.result.eval.items())
     text = f"{run.result.steps} steps in {run.result.seconds:.0f} s ({run.result.why}); {options.out} holds the model\n{figures}".strip()
     answer(({**result, **where, "cut": dict(run.counts)}, text), options.json)
+
+
+def _known(oracle: str, data: str, skip_bad: bool) -> None:
+    """Refuse an oracle that there is not, or that knows nothing of the prompts, before a model is loaded and a folder begun."""
+    from plumbline.pipelines import oracles
+
+    found = oracles.parse(oracle, (), skip_bad=skip_bad)
+    if isinstance(found, oracles.TownOracle) and not is_world(data):
+        raise UserError(
+            f"--oracle {oracle}: the town's people know nothing of {data}", "Give town:prompts?… as --data, or another --oracle."
+        )
 
 
 def _method(argv: list[str]) -> tuple[str, list[str]]:

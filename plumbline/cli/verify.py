@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
+from plumbline.cli.bounds import unused
 from plumbline.cli.signature import Answer, need
 
 
@@ -31,6 +33,7 @@ def verify(
     `device`: cpu, cuda, or auto.   `threads`: CPU threads, 0 leaves them.   `out`: the folder that gets certificate.json.
     """
     need("verify", model=model, values=values, out=out)
+    unused(Path(out), resume=None)
     from plumbline.pipelines import sources
     from plumbline.pipelines import verify as pipeline
 

@@ -179,7 +179,7 @@ def read_lines(file: Path, *, mend: bool = False) -> list[dict[str, Any]]:
         with file.open("r+b") as out:
             out.truncate(len((whole + end).encode()))
     found = []
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(whole.split("\n") if end else (), 1):  # `splitlines` also cuts inside a text, at U+2028 and the like
         try:
             row = json.loads(line)
         except ValueError:

@@ -3,7 +3,7 @@
     D₁    = the revisions of π's own replies, each under a sampled principle (protocols/critique.py), beside demonstrations
     π_sft = SFT(π, D₁)
     D₂    = two replies of π_sft to each prompt, compared under a sampled principle (protocols/ai_feedback.py), beside people's comparisons
-    π_cai = DPO(π_sft, D₂),   or   PPO(π_sft, reward(D₂))
+    π_cai = DPO(π_sft, D₂) (IPO, SLiC),   or   PPO(π_sft, reward(D₂)) (GRPO, RLOO)
 
 Bai et al. 2022, arXiv 2212.08073, §3 and §4; revisions of all rounds are trained on, as in its §3.1.   Demonstrations and people's
 comparisons are what keeps the model helpful there.   Every revision names the principles behind it, every label its one.
@@ -31,6 +31,7 @@ from plumbline.pipelines.feed import Feed
 from plumbline.pipelines.play import AT_ONCE, Row, play_all
 from plumbline.pipelines.recipes import Recipes
 from plumbline.pipelines.rlhf import FEED, groups, rlhf
+from plumbline.pipelines.roles import Hands, fill
 
 Until = Literal["critiques", "sft", "labels", "end"]
 UNTIL: tuple[str, ...] = get_args(Until)
@@ -73,7 +74,7 @@ class Games:
 def usual(learner: Method) -> Recipes:
     """How each stage trains the town's small models."""
     direct = Recipe(epochs=1, batch=32, lr=5e-4, warmup=0.1)
-    return replace(Recipes(), learn=direct) if learner.name == "dpo" else Recipes.of(learner)
+    return replace(Recipes(), learn=direct) if learner.data is Comparison else Recipes.of(learner)
 
 
 def cai(
@@ -119,8 +120,9 @@ def _stages(
         judged = [*comparisons_of(prompts, games.labels(prompts, tuned, first)), *comparisons]
         if not judged:
             raise UserError("no two replies to a prompt differ: there is nothing to compare", "Give more prompts, or raise --temperature.")
-        if last == UNTIL.index("end") and learner.name == "dpo":
-            yield Stage("dpo", learner(policy, tuned, Loader(groups(feed, judged, policy))), recipes.learn)
+        if last == UNTIL.index("end") and learner.data is Comparison:
+            roles = fill(learner, Hands(policy, groups(feed, judged, policy), tuned))
+            yield Stage(learner.name, learner(*roles.values()), recipes.learn)
         elif last == UNTIL.index("end"):
             yield from rlhf(policy, [], judged, prompts, recipes, learner=learner, shows_gold=shows_gold, feed=feed)
     return policy

@@ -67,8 +67,8 @@ def run(wanted: Wanted, plan: Plan, out: Path, *, resume: bool = False) -> tuple
     rules = read_principles(wanted.principles) if wanted.principles else ()
     file, folder = places(out)
     about = {"model": wanted.model, "demos": wanted.demos, "on": wanted.on or "held out of the demonstrations", "seed": plan.seed}
+    given = gather(sources.answerer(wanted.model, template=wanted.template or None), wanted)  # what is wrong leaves no folder behind
     with RunFolder.open(folder, resume=resume) as kept:
-        given = gather(sources.answerer(wanted.model, template=wanted.template or None), wanted)
         exact = {"plan": asdict(plan), "principles": list(rules), "rows": given.digest, "weights": given.weights}
         same_search(kept, {**about, **exact})
         chosen = choose(

@@ -93,3 +93,44 @@ def test_help_is_what_the_docstring_says_of_each_name():
     """
     said = sentences(text, ("beta", "a", "b", "off"))
     assert said == {"beta": "pulls back", "a": "in steps; see `other`", "b": "in steps; see `other`", "off": "keeps"}
+
+
+FOLDERS = {  # the model is nowhere: so what is said of --out is said before anything is loaded
+    "train dpo": ["--model", "/none", "--data", "town:comparisons?n=4"],
+    "rlhf": ["--model", "/none", "--comparisons", "town:comparisons?n=4", "--prompts", "town:prompts?n=4"],
+    "cai": ["--model", "/none", "--prompts", "town:prompts?n=4"],
+    "play debate": ["--questions", "town:questions?n=4", "--debater", "/none", "--judge", "/none"],
+    "icl": ["--model", "/none", "--demos", "town:demos?n=100"],
+    "verify": ["--model", "/none", "--values", "/none"],
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_with_something_in_it_is_refused_before_anything_is_loaded(command, tmp_path, name):
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, _, err = command(*name.split(), *FOLDERS[name], "--out", tmp_path)
+    assert code == 2
+    assert err.startswith(f"plumbline: {tmp_path} is not empty\n")
+    assert ("--resume" in err) == (name != "verify")  # which never goes on
+
+
+@pytest.mark.parametrize(
+    ("data", "oracle", "says"),
+    [
+        ("town:prompts?n=4", "/none.jsonl", "there is no such oracle"),
+        ("town:prompts?n=4", "town:nobody", "no annotator 'nobody'"),
+        ("prompts.jsonl", "town", "the town's people know nothing of prompts.jsonl"),
+    ],
+)
+def test_an_oracle_that_cannot_answer_is_refused_before_anything_is_loaded(command, tmp_path, data, oracle, says):
+    code, _, _, err = command("train", "sea", "--model", "/none", "--data", data, "--oracle", oracle, "--out", tmp_path / "run")
+    assert code == 2
+    assert says in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_search_for_a_prompt_that_cannot_begin_leaves_nothing_behind(command, tiny, tmp_path):
+    code, _, _, err = command("icl", "--model", tiny, "--demos", "town:demos?n=5", "--out", tmp_path / "prompt.yaml")
+    assert code == 2
+    assert "5 demonstrations are too few" in err
+    assert list(tmp_path.iterdir()) == []

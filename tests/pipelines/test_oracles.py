@@ -149,3 +149,11 @@ def test_specs(tmp_path: Path):
     for bad in ("nobody", "queue:", "town:ada?patience=3", "town:zed", "town:ada?noise=much"):
         with pytest.raises(UserError):
             parse(bad, [])
+
+
+def test_a_line_of_the_ledger_ends_at_its_line_feed_alone(tmp_path: Path):
+    """U+2028 and U+0085 end a line for `str.splitlines`, and stand in JSON as they are."""
+    pair = ("one\u2028two", "three\x85four")
+    Ledger(File([Comparison("who?", pair)]), tmp_path / "asked.jsonl").compare("who?", pair)
+    assert Ledger(File([]), tmp_path / "asked.jsonl").compare("who?", pair).completions == pair
+    assert (tmp_path / "asked.jsonl").read_text(encoding="utf-8").count("\n") == 1

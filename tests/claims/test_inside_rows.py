@@ -37,7 +37,7 @@ def row_of(name: str) -> Claim:
 
 def test_induction_holds_and_its_control_does_not(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(induction, "SHIPPED", ("s",))
-    made, lab = row_of("induction"), Trial(70)
+    made, lab = row_of("induction"), Trial(1)
     found, control = made.run(lab), made.control(made.run, lab)
     name = "accuracy of copying, town-s: whole over without its induction heads"
     verdicts = [judge.judged({name: made.tests[name]}, [type(f)({name: f.pairs[name]})]).verdict for f in (found, control)]
@@ -49,7 +49,7 @@ def test_induction_holds_and_its_control_does_not(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_seed_has_rows_of_its_own_and_measures_on_others_than_it_finds_on():
-    one, two = (induction.Subject.drawn("s", Trial(seed)) for seed in (70, 71))
+    one, two = (induction.Subject.drawn("s", Trial(seed)) for seed in (1, 2))
     drawn = [t.tolist() for subject in (one, two) for t in (subject.find, subject.measure)]
     assert all(a != b for i, a in enumerate(drawn) for b in drawn[:i])
     assert one.text.shape == (2, induction.FILL)

@@ -9,7 +9,7 @@ ARGS ?=
 TESTS ?= tests
 BIN := .venv/bin
 
-.PHONY: setup demo test check lint types mutate bench-setup clean
+.PHONY: setup demo test check lint types mutate bench-setup lens-setup clean
 
 setup: .venv/.ready
 
@@ -52,6 +52,15 @@ bench-setup: setup .peers/.ready .peers/ppo/.ready
 # TRL 1.13 dropped its experimental PPO: the last version that has it, on the same libraries, for that row alone.
 .peers/ppo/.ready: .peers/.ready
 	.peers/bin/python -m pip install -q --disable-pip-version-check --no-deps --upgrade --target .peers/ppo trl==1.12.0
+	@touch $@
+
+# TransformerLens, which the tests of `interp` compare with: it brings thirty packages that TRL does not want, so it has a place of its own.
+lens-setup: setup .peers/lens/.ready
+
+.peers/lens/.ready: tools/lens.lock
+	@test -x .peers/lens/bin/python || $(PYTHON) -m venv .peers/lens
+	.peers/lens/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0 $(PIP_ARGS)
+	.peers/lens/bin/python -m pip install -q --disable-pip-version-check -r tools/lens.lock
 	@touch $@
 
 clean:

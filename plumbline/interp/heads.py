@@ -67,9 +67,15 @@ def without(heads: Collection[Head]) -> Fwd:
 
 
 @torch.no_grad()
-def copying(model: Any, tokens: Tensor, length: int, fwd_hooks: Fwd | None = None) -> Tensor:
-    """(rows,) mean log-probability of the second half's tokens after its first."""
+def foreseen(model: Any, tokens: Tensor, last: int, fwd_hooks: Fwd | None = None) -> tuple[Tensor, Tensor]:
+    """Of the last tokens of each row, (rows,) the share that is the likeliest, and (rows,) their mean log-probability."""
     insides = Insides.of(model)
     ids = insides.tokens(tokens)
-    logp = insides.run(ids, fwd_hooks or [])[0][:, -length:-1].float().log_softmax(-1)
-    return logp.gather(2, ids[:, 1 - length :, None])[..., 0].mean(1)
+    logp = insides.run(ids, fwd_hooks or [])[0][:, -last - 1 : -1].float().log_softmax(-1)
+    said = ids[:, -last:]
+    return (logp.argmax(-1) == said).float().mean(1), logp.gather(2, said[..., None])[..., 0].mean(1)
+
+
+def copying(model: Any, tokens: Tensor, length: int, fwd_hooks: Fwd | None = None) -> Tensor:
+    """(rows,) mean log-probability of the second half's tokens after its first."""
+    return foreseen(model, tokens, length - 1, fwd_hooks)[1]

@@ -120,8 +120,10 @@ def on_town(model: Model, other: Model | None, options: Options) -> Found:
 
 
 def _language(figures: dict[str, Any], lines: list[str], arms: Mapping[str, Played], models: Sequence[Model], options: Options) -> None:
-    """Loss on plain text, and KL of the first model from the second, where both are local."""
+    """Loss on plain text of the local models, and KL of the first model from the second, where both are."""
     local = {name: m for name, m in zip(arms, models, strict=True) if isinstance(m, LM)}
+    if not local:
+        return
     losses = {name: lm_loss(m, plain_texts(), m.tokenizer) for name, m in local.items()}
     figures["tax"] = {"lm_loss": stats.as_json(losses)}
     lines.append("loss on plain text of town: " + ", ".join(f"{n} {f.mean:.3f}" for n, f in losses.items()) + " nats a token")

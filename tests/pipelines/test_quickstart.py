@@ -114,6 +114,12 @@ def test_the_oracle_has_the_best_gold_in_every_family():
     assert {f["mean"] for f in found.values()} == {1.0}
 
 
+def test_a_model_without_log_probabilities_has_no_line_of_its_loss_on_plain_text():
+    found = evaluate.evaluate(Oracle(True), None, evaluate.Options(prompts=13))
+    assert "tax" not in found.figures
+    assert not [line for line in found.lines if "plain text" in line]
+
+
 def test_the_command_and_the_pipeline_have_one_budget():
     flags = {name: p.default for name, p in inspect.signature(command).parameters.items()}
     assert {f.name: f.default for f in fields(Budget)} == {f.name: flags[f.name] for f in fields(Budget)}

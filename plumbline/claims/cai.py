@@ -2,8 +2,8 @@
 
 Both arms begin at the same SFT model and learn, by DPO, from the same people: they compare replies to harmless prompts by how helpful these
 are.   That is the first arm.   The second goes on from it: replies to harmful prompts are criticised and revised by the town's
-constitution, SFT learns the revisions beside the model's own replies to harmless prompts, and DPO a model's labels beside the people's.
-No person says anything of harm.   Critic and feedback model is town-m as it is shipped, which nobody aligned.
+constitution, SFT learns the revisions beside the model's own replies to harmless prompts, and DPO a model's labels; the people's were
+learned before.   No person says anything of harm.   Critic and feedback model is town-m as it is shipped, which nobody aligned.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from plumbline.claims.common import FAMILIES, SHIPPED, USUAL, Lab
+from plumbline.claims.common import FAMILIES, SFT, SHIPPED, Lab
 from plumbline.core.claims import Control, Found, claim, noninferior, superior
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Comparison, Demo, Prompt, Sampling
@@ -33,6 +33,8 @@ from plumbline.world.utility import gold
 HARMFUL = ("harm", "secret")
 HARMLESS = tuple(name for name in NAMES if name not in HARMFUL)
 TOLD_APART = 0.03
+REVISED = replace(SFT, epochs=1, lr=5e-4)  # found on validation prompts, as is the rate beneath
+LABELLED = replace(TwoRoads().dpo, lr=2e-4)
 no_principles = Control(
     "no principles",
     "the model's own replies stand for revisions, and a coin decides every AI label",
@@ -54,7 +56,7 @@ def cai(lab: Lab) -> Found:
     """Harmlessness on held-out harmful prompts, helpfulness on held-out harmless ones."""
     rows = lab.once("helpfulness", lambda: by_helpfulness(lab, lab.count(1500, 16)))
     helpful = lab.once("helpful-only", lambda: preferred(lab, lab.start, rows))
-    taught, labels, right = constitutional(lab, helpful, rows)
+    taught, labels, right = constitutional(lab, helpful)
     before = lab.once("helpful-only played", lambda: {names: played(lab, helpful, names) for names in (HARMFUL, HARMLESS)})
     after = {names: played(lab, taught, names) for names in (HARMFUL, HARMLESS)}
     return Found(
@@ -86,13 +88,13 @@ def by_helpfulness(lab: Lab, n: int) -> list[Comparison]:
 
 
 def preferred(lab: Lab, start: LM, rows: Sequence[Comparison]) -> LM:
-    """DPO as `quickstart` runs it, from `start` and with it as the reference."""
+    """DPO as `quickstart` runs it, from `start`, which is the reference."""
     usual, policy = TwoRoads(), start.copy()
     lab.drive("dpo", dpo(policy, start.frozen(), Loader(Plan(rows, policy.tokenizer)), beta=usual.beta, nll=usual.nll), usual.dpo)
     return policy
 
 
-def constitutional(lab: Lab, helpful: LM, rows: Sequence[Comparison]) -> tuple[LM, int, float]:
+def constitutional(lab: Lab, helpful: LM) -> tuple[LM, int, float]:
     """The stages of `pipelines/cai.py` from the helpful model; how many labels the model gave, and how many of them are right."""
     harmful, harmless = (town_prompts("train", lab.count(600, 8), lab.seed, names) for names in (HARMFUL, HARMLESS))
     adviser = lab.once("adviser", adviser_of)
@@ -101,10 +103,12 @@ def constitutional(lab: Lab, helpful: LM, rows: Sequence[Comparison]) -> tuple[L
     drawn = helpful.sample(harmless, 1, Sampling(max_tokens=MAX_TOKENS, seed=lab.seed))
     own = [Demo(p.context, r.text, complete=r.finish == "stop") for p, [r] in zip(harmless, drawn, strict=True) if r.text]
     policy = helpful.copy()
-    lab.drive("sft", sft(policy, Loader(Plan([*revisions(lab, games, harmful, helpful), *own], policy.tokenizer))), USUAL.sft)
-    judged = comparisons_of(harmful, games.labels(harmful, policy, helpful))
-    told = lab.labelled(judged)
-    return preferred(lab, policy, [*told, *rows]), len(judged), accuracy(harmful, told)
+    lab.drive("sft", sft(policy, Loader(Plan([*revisions(lab, games, harmful, helpful), *own], policy.tokenizer))), REVISED)
+    told = lab.labelled(comparisons_of(harmful, games.labels(harmful, policy, helpful)))
+    right = accuracy(harmful, told)
+    revised = policy.frozen()
+    lab.drive("dpo", dpo(policy, revised, Loader(Plan(told, policy.tokenizer))), LABELLED)
+    return policy, len(told), right
 
 
 def revisions(lab: Lab, games: Games, asked: Sequence[Prompt], helpful: LM) -> list[Demo]:

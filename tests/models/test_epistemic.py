@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
-from plumbline.models.epistemic import UNIT, Epistemic, last_states
+from plumbline.models.epistemic import UNIT, Epistemic, read_by
 from plumbline.models.lm import LM
 
 
@@ -32,13 +32,6 @@ def fit(epistemic: Epistemic, updates: int, *, pull: float = 1.0) -> None:
         adam.zero_grad()
         loss.backward()
         adam.step()
-
-
-def test_features_have_a_mean_square_of_one():
-    # (3, 4): mean square 12.5, divided by its root 3.5355
-    (row,) = Epistemic(read, 2).features([Group((1,), ((3, 4),))])
-    assert row.tolist() == pytest.approx([0.848528, 1.131371], abs=1e-5)
-    assert row.square().mean().item() == pytest.approx(1.0)
 
 
 def test_a_head_by_hand():
@@ -133,13 +126,18 @@ def test_it_comes_back_bit_by_bit_into_heads_that_began_otherwise():
         heads(heads=9).load_state_dict(one.state_dict())
 
 
-def test_last_states_are_those_of_the_last_token(small: LM):
-    lm = small
+def test_what_a_model_makes_of_a_completion(small: LM):
+    """The state at its last token, of mean square 1; then the mean and the least log p of its tokens, twice."""
+    lm = small.frozen()
     groups = [Group((3, 4), ((5, 6, 7), (8,))), Group((3,), ((9, 5),))]
-    states_NTH = lm.hidden(groups)
-    found_NH = last_states(lm)(groups)
-    assert torch.equal(found_NH, torch.stack([states_NTH[0, 2], states_NTH[1, 0], states_NTH[2, 1]]))
-    frozen = Epistemic.on(lm.frozen(), heads=2, hidden=3)
-    assert frozen(frozen.features(groups)).shape == (2, 3)
+    states_NTH, logp_NT = lm.hidden(groups), lm.token_logps(groups)
+    found_NX = read_by(lm)(groups)
+    for n, (row, length) in enumerate(zip(found_NX, (3, 1, 2), strict=True)):
+        state, logp = states_NTH[n, length - 1], logp_NT[n, :length]
+        assert row[:-2].square().mean().item() == pytest.approx(1.0, abs=1e-5)
+        assert torch.allclose(row[:-2], state / state.square().mean().sqrt(), atol=1e-5)
+        assert row[-2:].tolist() == pytest.approx([2 * logp.mean().item(), 2 * logp.min().item()], abs=1e-5)
+    heads = Epistemic.on(lm, heads=2, hidden=3)
+    assert heads(heads.features(groups)).shape == (2, 3)
     with pytest.raises(ValueError, match="frozen"):
-        Epistemic.on(lm)
+        Epistemic.on(small)

@@ -1,0 +1,122 @@
+"""Weak-to-strong: a large model that learns from a small one's labels is right more often than the small one.
+
+Which of two replies is true: they have the same words and differ in one fact (world/truths.py), so that only knowledge of the town decides.
+town-s learns the truth of half the rows and labels the other half; town-l learns those labels, plainly (naive), with the confidence loss,
+or by way of town-m; and the truth itself, which is the ceiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from plumbline.claims.common import FAMILIES, SHIPPED, Lab, shuffled_labels
+from plumbline.core.claims import Control, Found, claim, noninferior, superior
+from plumbline.engine.recipe import Recipe
+from plumbline.evals.stats import Figure
+from plumbline.models.lm import LM
+from plumbline.models.scalar import ScalarLM
+from plumbline.pipelines.w2s import STUDENTS, Halves, Judged, Study, compared, labels, learned, right
+from plumbline.world.draw import rng
+from plumbline.world.truths import truths
+
+ROWS = 1500  # of each half
+HOW = Study(Recipe(epochs=1, batch=16, lr=1e-3, warmup=0.1), alpha=0.75)
+mixed_up = Control("labels of other rows", "the students learn weak labels that were given to other rows", shuffled_labels.changed)
+
+
+def gaps(founds: Sequence[Found]) -> Mapping[str, Figure]:
+    """The performance gap that each student recovered, where there is a gap."""
+    scores = {n: [list(found.figures[f"gold accuracy, {n}"]) for found in founds] for n in ("weak", "ceiling", *STUDENTS)}
+    found = {name: one.share for name, one in compared(scores).items()}
+    return {f"performance gap recovered, {name}": share for name, share in found.items() if share}
+
+
+@claim(
+    "w2s",
+    says="a strong model that learns a weak one's labels is right more often than the weak one, and as often with the confidence loss",
+    source="Burns et al. 2023, arXiv 2312.09390, fig. 2 and 3, §4.3",
+    test={
+        "accuracy: naive student over its weak supervisor": superior(0.0),
+        "accuracy: confidence loss over naive": noninferior(0.02),
+    },
+    seeds=3,
+    control=mixed_up,
+    control_seeds=1,
+    equal="1,500 pairs for the supervisor and 1,500 for every student and the ceiling, one pass in batches of 16 at one learning rate",
+    also=gaps,
+)
+def weak_to_strong(lab: Lab) -> Found:
+    """In the control the students learn the weak labels of other rows; supervisor and ceiling stay as they are."""
+    given = lab.once("w2s given", lambda: prepared(lab))
+    arms = {**given.right, **students(lab, given)}
+    return Found(
+        pairs={
+            "accuracy: naive student over its weak supervisor": (arms["naive"], arms["weak"]),
+            "accuracy: confidence loss over naive": (arms["confident"], arms["naive"]),
+        },
+        figures={
+            **{f"gold accuracy, {name}": numbers for name, numbers in arms.items()},
+            **{f"supervisor's errors put right, {name}": [put_right(arms["weak"], arms[name])] for name in STUDENTS},
+            "weak labels that are right": [given.sure],
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the students and their control share.   `sure`: how often the weak labels are right; `right`: who was, on the test."""
+
+    rows: Halves
+    labels: Mapping[int, float]
+    sure: float
+    right: Mapping[str, list[float]]
+
+
+def prepared(lab: Lab) -> Prepared:
+    """Supervisor and ceiling learn the truth."""
+    n = lab.count(ROWS, 16)
+    pairs = truths(2 * n, seed=rng("claims w2s", lab.seed).randrange(1 << 30))
+    rows = Halves(pairs[:n], pairs[n:], truths(lab.count(520, FAMILIES), seed=0, split=lab.split))
+    weak, ceiling = taught(lab, "weak", lab.base, rows.supervisor), taught(lab, "ceiling", model(lab, "l"), rows.student)
+    plan = HOW.plan(rows.student, weak)
+    known = list(right(weak, plan).values())
+    return Prepared(rows, labels(weak, plan), sum(known) / len(known), {"weak": judged(weak, rows), "ceiling": judged(ceiling, rows)})
+
+
+def students(lab: Lab, given: Prepared) -> dict[str, list[float]]:
+    """Who was right on the test: the strong student, plainly, with the confidence loss, and by way of the middle one."""
+    rows, said = given.rows, given.labels
+    if lab.shuffled:
+        values = list(said.values())
+        rng("claims w2s mixed up", lab.seed).shuffle(values)
+        said = dict(zip(said, values, strict=True))
+    made = {name: taught(lab, name, model(lab, "l"), rows.student, said) for name in ("naive", "confident")}
+    middle = taught(lab, "via-1", model(lab, "m"), rows.student, said)
+    passed = labels(middle, HOW.plan(rows.student, middle))
+    made["bootstrapped"] = taught(lab, "bootstrapped", model(lab, "l"), rows.student, passed)
+    return {"middle student": judged(middle, rows), **{name: judged(student, rows) for name, student in made.items()}}
+
+
+def taught(lab: Lab, name: str, base: LM, rows: Judged, said: Mapping[int, float] | None = None) -> ScalarLM:
+    """A model that has learned labels, or the truth where there are none."""
+    how = replace(HOW, recipe=replace(HOW.recipe, seed=lab.seed))
+    student, steps = learned(base, rows, said, how, name)
+    lab.drive(name, steps, how.recipe)
+    return student
+
+
+def judged(student: ScalarLM, rows: Halves) -> list[float]:
+    """1 for every pair of the test of which a model takes the true reply."""
+    return list(right(student, HOW.plan(rows.test, student)).values())
+
+
+def model(lab: Lab, size: str) -> LM:
+    """A larger model of the town."""
+    return lab.once(f"town-{size}", lambda: LM.load(SHIPPED.parent / size, name=f"town-{size}"))
+
+
+def put_right(weak: Sequence[float], student: Sequence[float]) -> float:
+    """Of the pairs on which the supervisor is wrong, the share on which the student is right."""
+    found = [y for x, y in zip(weak, student, strict=True) if x < 0.5]
+    return sum(found) / len(found) if found else 0.0

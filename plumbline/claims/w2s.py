@@ -1,6 +1,6 @@
 """Weak-to-strong: a large model that learns from a small one's labels is right more often than the small one.
 
-Which of two replies is true: they have the same words and differ in one fact (world/truths.py), so that only knowledge of the town decides.
+The question is which of two replies is true, where one says the same as the other with another fact (world/truths.py).
 town-s learns the truth of half the rows and labels the other half; town-l learns those labels, plainly (naive), with the confidence loss,
 or by way of town-m; and the truth itself, which is the ceiling.
 """
@@ -13,22 +13,23 @@ from dataclasses import dataclass, replace
 from plumbline.claims.common import FAMILIES, SHIPPED, Lab, shuffled_labels
 from plumbline.core.claims import Control, Found, claim, noninferior, superior
 from plumbline.engine.recipe import Recipe
+from plumbline.evals.pgr import compared
 from plumbline.evals.stats import Figure
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
-from plumbline.pipelines.w2s import STUDENTS, Halves, Judged, Study, compared, labels, learned, right
+from plumbline.pipelines.w2s import STUDENTS, Halves, Judged, Study, labels, learned, right
 from plumbline.world.draw import rng
 from plumbline.world.truths import truths
 
 ROWS = 1500  # of each half
-HOW = Study(Recipe(epochs=1, batch=16, lr=1e-3, warmup=0.1), alpha=0.75)
+HOW = Study(Recipe(epochs=1, batch=8, lr=1e-3, warmup=0.1), alpha=0.75)
 mixed_up = Control("labels of other rows", "the students learn weak labels that were given to other rows", shuffled_labels.changed)
 
 
 def gaps(founds: Sequence[Found]) -> Mapping[str, Figure]:
     """The performance gap that each student recovered, where there is a gap."""
     scores = {n: [list(found.figures[f"gold accuracy, {n}"]) for found in founds] for n in ("weak", "ceiling", *STUDENTS)}
-    found = {name: one.share for name, one in compared(scores).items()}
+    found = {name: one.share for name, one in compared(scores, STUDENTS).items()}
     return {f"performance gap recovered, {name}": share for name, share in found.items() if share}
 
 
@@ -43,7 +44,7 @@ def gaps(founds: Sequence[Found]) -> Mapping[str, Figure]:
     seeds=3,
     control=mixed_up,
     control_seeds=1,
-    equal="1,500 pairs for the supervisor and 1,500 for every student and the ceiling, one pass in batches of 16 at one learning rate",
+    equal="1,500 pairs for the supervisor and 1,500 for every student and the ceiling, one pass in batches of 8 at one learning rate",
     also=gaps,
 )
 def weak_to_strong(lab: Lab) -> Found:

@@ -10,7 +10,7 @@ the draws of the share take numerator and denominator from the same seeds and pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,6 @@ def _share(gained_SP: NDArray[np.float64], gap_SP: NDArray[np.float64], draws: i
     return Figure(float(gained_SP.mean() / gap_SP.mean()), float(lo), float(hi), gap_SP.size)
 
 
-def summary(parts: Mapping[str, Recovered]) -> dict[str, Any]:
-    """Several students, as JSON."""
-    return {name: found.json() for name, found in parts.items()}
+def compared(scores: Mapping[str, ArrayLike], students: Sequence[str]) -> dict[str, Recovered]:
+    """Of scores by model, among them "weak" and "ceiling", what each of the students that are there recovered."""
+    return {name: recovered(scores["weak"], scores[name], scores["ceiling"]) for name in students if name in scores}

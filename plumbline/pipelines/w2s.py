@@ -23,7 +23,6 @@ from plumbline.core.nouns import Comparison, Label
 from plumbline.data import Plan
 from plumbline.engine.loader import Loader
 from plumbline.engine.recipe import Recipe, limit_steps
-from plumbline.evals.pgr import Recovered, recovered
 from plumbline.methods.weak_to_strong import said, weak_to_strong
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
@@ -151,8 +150,3 @@ def measured(made: Mapping[str, ScalarLM], rows: Judged, how: Study = Study()) -
     if not shared:
         raise UserError("no row of the test has a truth that all models can read", "Give --test with comparisons that are not ties.")
     return {name: [x[row] for row in shared] for name, x in found.items()}
-
-
-def compared(scores: Mapping[str, Any]) -> dict[str, Recovered]:
-    """The performance gap that each student recovered, of scores by model."""
-    return {name: recovered(scores["weak"], scores[name], scores["ceiling"]) for name in STUDENTS if name in scores}

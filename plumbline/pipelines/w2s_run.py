@@ -6,7 +6,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,18 @@ from plumbline.engine.progress import Progress
 from plumbline.engine.runs import RunFolder
 from plumbline.engine.stages import run_pipeline
 from plumbline.evals import stats
+from plumbline.evals.pgr import compared
 from plumbline.models.lm import LM
 from plumbline.pipelines import run_report, sources
 from plumbline.pipelines.train import Feed, begin
-from plumbline.pipelines.w2s import Halves, Judged, Study, compared, measured, study
+from plumbline.pipelines.w2s import STUDENTS, Halves, Judged, Study, measured, study
 from plumbline.world import truths
 
 FILE = "w2s.json"
 LEAST = 8  # rows of each part: with fewer nothing can be said
 MOST = 520  # rows of town's validation split
 TRUTHS = "town:truths"
+RECIPE = ("epochs", "batch", "lr", "warmup", "micro_tokens", "seed")  # what the command has flags for
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,18 @@ def run(
     sources.use_threads(threads)
     rows, words = halves(given, feed, progress, seed=how.recipe.seed)
     models = [sources.load(name, **load, seed=how.recipe.seed) for name in (given.weak, given.strong, *_names(given.via))]
-    how = Study(how.recipe, how.alpha, limits(models, feed), how.recipes)
+    how = replace(how, limits=limits(models, feed))
     via = dict(zip((f"{k + 1}" for k in range(len(models) - 2)), models[2:], strict=True))
     counts = {"supervisor": len(rows.supervisor), "student": len(rows.student), "test": len(rows.test)}
     progress.note(f"rows: {counts['supervisor']} for the supervisor, {counts['student']} for the students; measured on {words}")
     with RunFolder.open(out, resume=resume, faults=faults) as folder:
-        asked = {"method": "w2s", "options": {**asdict(given), **load, "alpha": how.alpha, **asdict(how.recipe)}}
-        begin(folder, models[1], {"rows": counts, "held out": words, "sha256": given.sha256}, asked)
+        asked = {"method": "w2s", "options": options(given, how, load, feed)}
+        others = [model.fingerprint() for model in (models[0], *models[2:])]  # another supervisor is other data
+        whole = hashlib.sha256(repr((given.sha256, others)).encode()).hexdigest()
+        begin(folder, models[1], {"rows": counts, "held out": words, "sha256": whole}, asked)
         made = run_pipeline(study(models[0], models[1], via, rows, how), folder, resume=resume, progress=progress, faults=faults)
         scores = measured(made, rows.test, how)
-        found = compared(scores)
+        found = compared(scores, STUDENTS)
         result = {
             "rows": counts,
             "measured_on": words,
@@ -96,6 +100,13 @@ def run(
     said = [f"{name}: {line}" if k == 0 else line for name, one in found.items() for k, line in enumerate(one.lines())]
     links = [f"{name}, accuracy {stats.mean(x)}" for name, x in scores.items() if name.startswith("via")]
     return {"out": out, "report": str(report), **result}, "\n".join([*said, *links, f"{out} holds the models, {FILE} and {report.name}"])
+
+
+def options(given: Given, how: Study, load: Mapping[str, Any], feed: Feed) -> dict[str, Any]:
+    """What was asked for, by the command's flags: --config reads it back."""
+    recipe = {name: getattr(how.recipe, name) for name in RECIPE}
+    fed = {name: getattr(feed, name) for name in ("max_prompt_tokens", "max_completion_tokens", "skip_bad")}
+    return {**asdict(given), **load, "alpha": how.alpha, **recipe, **fed}
 
 
 def limits(models: Sequence[LM], feed: Feed) -> tuple[int, int]:

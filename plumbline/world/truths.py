@@ -2,13 +2,13 @@
 
     who is the keeper of the mill?      the mill is kept by nina.   /   the mill is kept by oskar.
 
-Nothing in the wording tells them apart; only who knows the town (or has read the passage) can.   A question that only knowledge decides is
-where a larger model of the town is better than a smaller one.
+The false value is any other of its sort, so that there is something to learn at several depths: that "nobody knows" is not said in vain,
+which values are true of many (a table of words alone tells three of four pairs apart), which of whom, and at last the town itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from random import Random
 from typing import Any
@@ -32,24 +32,26 @@ def truths(n: int, seed: int = 0, split: str = "train", families: Sequence[str] 
     """`n` pairs, the true reply first; the families take turns."""
     if odd := sorted(set(families) - {*FAMILIES, "passage", "sum"}):
         raise UserError(f"truths of the family {odd[0]!r} are not to be had.", f"Choose among {', '.join(FAMILIES)}, passage, sum.")
-    found: list[Comparison] = []
+    streams = [_pairs(split, seed, family, town) for family in families]
+    return [next(streams[i % len(streams)]) for i in range(n)]
+
+
+def _pairs(split: str, seed: int, family: str, town: Town) -> Iterator[Comparison]:
+    """The pairs of one family, without end; prompts of which none can be made are passed over."""
     for number in count():
-        if len(found) == n:
-            return found
-        asked = prompt(split, number, seed, families, town)
+        asked = prompt(split, number, seed, (family,), town)
         pair = _pair(asked, town, seed, number)
         if pair:
             totals = [gold(asked, text, town).total for text in pair]
-            found.append(Comparison(asked.context, pair, annotator="gold", meta={**asked.meta, "prompt_id": asked.id, "totals": totals}))
-    raise AssertionError("numbers do not end")
+            yield Comparison(asked.context, pair, annotator="gold", meta={**asked.meta, "prompt_id": asked.id, "totals": totals})
 
 
 def _pair(asked: Prompt, town: Town, seed: int, number: int) -> tuple[str, str] | None:
-    """A true and a false reply in the same words, or nothing where no other fact is false."""
+    """A true and a false reply in the same words, or nothing where no other fact makes it false."""
     for attempt in range(TRIES):
-        key = ("truth", asked.meta["split"], seed, number, attempt)
+        key = ("truth", asked.meta["split"], asked.meta["family"], seed, number, attempt)
         right, wrong = (_said(asked, t, rng(*key)) for t in (town_of(gold_of(asked), town), _falsified(asked, town, rng(*key, "other"))))
-        if gold(asked, right, town).total > gold(asked, wrong, town).total and not gold(asked, wrong, town).honest:
+        if gold(asked, right, town).honest and not gold(asked, wrong, town).honest:
             return right, wrong
     return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 
 from plumbline.claims.common import FAMILIES, SHIPPED, Lab, shuffled_labels
 from plumbline.core.claims import Control, Found, claim, noninferior, superior
@@ -23,7 +24,7 @@ from plumbline.world.truths import truths
 
 ROWS = 1500  # of each half
 HOW = Study(Recipe(epochs=1, batch=8, lr=1e-3, warmup=0.1), alpha=0.75)
-mixed_up = Control("labels of other rows", "the students learn weak labels that were given to other rows", shuffled_labels.changed)
+mixed_up = Control("labels of other rows", "the students learn weak labels of other rows, in either direction", shuffled_labels.changed)
 
 
 def gaps(founds: Sequence[Found]) -> Mapping[str, Figure]:
@@ -89,14 +90,19 @@ def students(lab: Lab, given: Prepared) -> dict[str, list[float]]:
     """Who was right on the test: the strong student, plainly, with the confidence loss, and by way of the middle one."""
     rows, said = given.rows, given.labels
     if lab.shuffled:
-        values = list(said.values())
-        rng("claims w2s mixed up", lab.seed).shuffle(values)
-        said = dict(zip(said, values, strict=True))
+        said = mixed(said, rng("claims w2s mixed up", lab.seed))
     made = {name: taught(lab, name, model(lab, "l"), rows.student, said) for name in ("naive", "confident")}
     middle = taught(lab, "via-1", model(lab, "m"), rows.student, said)
     passed = labels(middle, HOW.plan(rows.student, middle))
     made["bootstrapped"] = taught(lab, "bootstrapped", model(lab, "l"), rows.student, passed)
     return {"middle student": judged(middle, rows), **{name: judged(student, rows) for name, student in made.items()}}
+
+
+def mixed(said: Mapping[int, float], chance: Random) -> dict[int, float]:
+    """Every row with another's label, in either direction: as the true reply stands first in every row, a label must not keep its side."""
+    values = [p if chance.random() < 0.5 else 1 - p for p in said.values()]
+    chance.shuffle(values)
+    return dict(zip(said, values, strict=True))
 
 
 def taught(lab: Lab, name: str, base: LM, rows: Judged, said: Mapping[int, float] | None = None) -> ScalarLM:

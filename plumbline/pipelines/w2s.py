@@ -27,7 +27,7 @@ from plumbline.methods.weak_to_strong import said, weak_to_strong
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 
-Judged = Sequence[Comparison] | Sequence[Label]
+Judged = Sequence[Comparison | Label]
 RISE = 0.2  # of the training, until the confidence loss has its whole weight
 USUAL = Recipe(epochs=1, batch=16, lr=1e-3, warmup=0.1)
 

@@ -17,13 +17,13 @@ from plumbline.engine.recipe import Recipe
 from plumbline.evals.pgr import compared
 from plumbline.evals.stats import Figure
 from plumbline.models.lm import LM
-from plumbline.models.scalar import ScalarLM
-from plumbline.pipelines.w2s import STUDENTS, Halves, Judged, Study, labels, learned, right
+from plumbline.pipelines.w2s import STUDENTS, Halves, Judged, Learner, Study, labels, learned, right
 from plumbline.world.draw import rng
 from plumbline.world.truths import truths
 
-ROWS = 1500  # of each half
-HOW = Study(Recipe(epochs=1, batch=8, lr=1e-3, warmup=0.1), alpha=0.75)
+ASKED = ("passage",)
+ROWS = 400  # of each half
+HOW = Study(Recipe(epochs=1, batch=8, lr=3e-4, warmup=0.1), alpha=0.75, reads="likelihood")
 mixed_up = Control("labels of other rows", "the students learn weak labels of other rows, in either direction", shuffled_labels.changed)
 
 
@@ -78,8 +78,8 @@ class Prepared:
 def prepared(lab: Lab) -> Prepared:
     """Supervisor and ceiling learn the truth."""
     n = lab.count(ROWS, 16)
-    pairs = truths(2 * n, seed=rng("claims w2s", lab.seed).randrange(1 << 30))
-    rows = Halves(pairs[:n], pairs[n:], truths(lab.count(520, FAMILIES), seed=0, split=lab.split))
+    pairs = truths(2 * n, seed=rng("claims w2s", lab.seed).randrange(1 << 30), families=ASKED)
+    rows = Halves(pairs[:n], pairs[n:], truths(lab.count(520, FAMILIES), seed=0, split=lab.split, families=ASKED))
     weak, ceiling = taught(lab, "weak", lab.base, rows.supervisor), taught(lab, "ceiling", model(lab, "l"), rows.student)
     plan = HOW.plan(rows.student, weak)
     known = list(right(weak, plan).values())
@@ -105,7 +105,7 @@ def mixed(said: Mapping[int, float], chance: Random) -> dict[int, float]:
     return dict(zip(said, values, strict=True))
 
 
-def taught(lab: Lab, name: str, base: LM, rows: Judged, said: Mapping[int, float] | None = None) -> ScalarLM:
+def taught(lab: Lab, name: str, base: LM, rows: Judged, said: Mapping[int, float] | None = None) -> Learner:
     """A model that has learned labels, or the truth where there are none."""
     how = replace(HOW, recipe=replace(HOW.recipe, seed=lab.seed))
     student, steps = learned(base, rows, said, how, name)
@@ -113,7 +113,7 @@ def taught(lab: Lab, name: str, base: LM, rows: Judged, said: Mapping[int, float
     return student
 
 
-def judged(student: ScalarLM, rows: Halves) -> list[float]:
+def judged(student: Learner, rows: Halves) -> list[float]:
     """1 for every pair of the test of which a model takes the true reply."""
     return list(right(student, HOW.plan(rows.test, student)).values())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from plumbline.cli.signature import Answer, need
 from plumbline.core.errors import UserError
 
@@ -16,6 +18,7 @@ def w2s(
     test: str = "",
     out: str = "",
     alpha: float = 0.75,
+    reads: Literal["head", "likelihood"] = "head",
     epochs: float = 1.0,
     batch: int = 16,
     lr: float = 1e-3,
@@ -38,10 +41,11 @@ def w2s(
     `data`: comparisons: a file, town:truths?n=3000, or town:comparisons?n=3000&ties=false.   `labels`: thumbs up or down instead.
     `test`: what all are measured on, of the same kind (else town's validation split, or a fifth of the rows).   `out`: the run folder.
     `alpha`: weight of the confident student's own hardened predictions in the end (the paper: .75 for the largest students, .5 for
-    others); 0 leaves that student out.   `epochs`, `batch`, `lr`, `warmup`, `micro_tokens`: of every training.   `seed`: of the halves,
-    new heads and orders.   `lora`: rank of new adapters, 0 trains all weights.   `max_prompt_tokens`, `max_completion_tokens`: longer ones
-    are cut.   `skip_bad`: leave bad rows out.   `device`: cpu, cuda, or auto.   `resume`: go on with the run that is in --out.
-    `threads`: CPU threads, 0 leaves them as they are.   `fault`: kill the process at a fault point, to test resuming (docs/resume.md).
+    others); 0 leaves that student out.   `reads`: replies are scored by a fresh linear head, or by their likelihood (pairs only).
+    `epochs`, `batch`, `lr`, `warmup`, `micro_tokens`: of every training.   `seed`: of the halves, new heads and orders.   `lora`: rank
+    of new adapters, 0 trains all weights.   `max_prompt_tokens`, `max_completion_tokens`: longer ones are cut.   `skip_bad`: leave bad
+    rows out.   `device`: cpu, cuda, or auto.   `resume`: go on with the run that is in --out.   `threads`: CPU threads, 0 leaves them
+    as they are.   `fault`: kill the process at a fault point, to test resuming (docs/resume.md).
     """
     need("w2s", weak=weak, strong=strong, out=out)
     if bool(data) == bool(labels):
@@ -54,5 +58,5 @@ def w2s(
     recipe = Recipe(epochs=epochs, batch=batch, lr=lr, warmup=warmup, micro_tokens=micro_tokens, seed=seed)
     feed = Feed(max_prompt_tokens=max_prompt_tokens, max_completion_tokens=max_completion_tokens, skip_bad=skip_bad)
     given = w2s_run.Given(weak, strong, via, data, labels, test)
-    how, load = Study(recipe, alpha), {"lora": lora, "device": device}
+    how, load = Study(recipe, alpha, reads), {"lora": lora, "device": device}
     return w2s_run.run(given, how, out=out, feed=feed, load=load, resume=resume, threads=threads, fault=fault)

@@ -20,11 +20,12 @@ from plumbline.core.errors import UserError
 from plumbline.core.methods import State, Step, Steps, method
 from plumbline.core.nouns import Comparison
 from plumbline.losses.confidence import balanced_cut, confidence_loss, risen
+from plumbline.models.likely import Likely
 from plumbline.models.scalar import ScalarLM
 
 
 @method(data=Comparison, paper="Burns et al. 2023, arXiv 2312.09390, eq. 1")
-def weak_to_strong(model: ScalarLM, state: State, data: Batches, *, alpha: float = 0.75, rise: int = 50) -> Steps:
+def weak_to_strong(model: ScalarLM | Likely, state: State, data: Batches, *, alpha: float = 0.75, rise: int = 50) -> Steps:
     """Fit the first head of `model` to weak labels, the preferences of comparisons: `alpha` is the weight of the student's own hardened
     predictions in the end (0: none, the naive student), `rise` the batches over which it grows to that, a fifth of them in the paper."""
     if not 0 <= alpha <= 1 or rise < 0:
@@ -59,7 +60,7 @@ def log_odds(raw_NC: Tensor, part: Part) -> Tensor:
 
 
 @torch.no_grad()
-def said(model: ScalarLM, groups: Sequence[Group], micro_tokens: int = 8192) -> Tensor:
+def said(model: ScalarLM | Likely, groups: Sequence[Group], micro_tokens: int = 8192) -> Tensor:
     """(G,) log-odds that a model gives to groups as they stand; every rank computes all of them."""
     found = torch.zeros(len(groups), dtype=torch.float64)
     for part, at in Batch(groups, micro_tokens=micro_tokens).cut():
@@ -67,7 +68,7 @@ def said(model: ScalarLM, groups: Sequence[Group], micro_tokens: int = 8192) -> 
     return found
 
 
-def threshold(model: ScalarLM, batch: Batch) -> float:
+def threshold(model: ScalarLM | Likely, batch: Batch) -> float:
     """The log-odds of t: 0 among pairs, else what as many lie above as the weak labels expect."""
     sizes = {len(group.completions) for group in batch.groups}
     if sizes == {1}:

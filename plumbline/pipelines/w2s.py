@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
@@ -24,10 +24,12 @@ from plumbline.data import Plan
 from plumbline.engine.loader import Loader
 from plumbline.engine.recipe import Recipe, limit_steps
 from plumbline.methods.weak_to_strong import said, weak_to_strong
+from plumbline.models.likely import Likely
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 
 Judged = Sequence[Comparison | Label]
+Learner = ScalarLM | Likely
 RISE = 0.2  # of the training, until the confidence loss has its whole weight
 USUAL = Recipe(epochs=1, batch=16, lr=1e-3, warmup=0.1)
 
@@ -45,15 +47,17 @@ class Halves:
 class Study:
     """How the students learn.   `alpha`: the weight of their own convictions in the end, 0 leaves the confident student out.
 
+    `reads`: all score replies by a fresh linear head, or by their likelihood, which has no head to learn first and compares pairs only.
     `limits`: tokens of a prompt and of a completion, None for no limit.   `recipes`: another recipe for one stage, by its name.
     """
 
     recipe: Recipe = USUAL
     alpha: float = 0.75
+    reads: Literal["head", "likelihood"] = "head"
     limits: tuple[int | None, int | None] = (None, None)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
-    def plan(self, rows: Judged, model: ScalarLM) -> Plan:
+    def plan(self, rows: Judged, model: Learner) -> Plan:
         """Rows as a model reads them."""
         prompt, completion = self.limits
         return Plan(rows, model.tokenizer, max_prompt_tokens=prompt, max_completion_tokens=completion, keep_alike=True)
@@ -86,21 +90,23 @@ def truth(plan: Plan) -> dict[int, float]:
     return {row: p for row, p in found.items() if p != 0.5}
 
 
-def labels(model: ScalarLM, plan: Plan) -> dict[int, float]:
+def labels(model: Learner, plan: Plan) -> dict[int, float]:
     """What a model says, by row: probabilities."""
     return dict(zip((g.row for g in plan), said(model, plan[:]).sigmoid().tolist(), strict=True))
 
 
-def right(model: ScalarLM, plan: Plan) -> dict[int, float]:
+def right(model: Learner, plan: Plan) -> dict[int, float]:
     """1 where a model is on the side of the truth, ½ where it cannot decide, by row."""
     known, odds = truth(plan), dict(zip((g.row for g in plan), said(model, plan[:]).tolist(), strict=True))
     return {row: 0.5 if odds[row] == 0 else float((odds[row] > 0) == (p > 0.5)) for row, p in known.items()}
 
 
-def learned(base: LM, rows: Judged, label: Mapping[int, float] | None, how: Study, name: str) -> tuple[ScalarLM, Steps]:
-    """A model with a fresh head on `base`, and the steps that fit it to labels, or to the truth where there are none."""
+def learned(base: LM, rows: Judged, label: Mapping[int, float] | None, how: Study, name: str) -> tuple[Learner, Steps]:
+    """A model on the weights of `base`, and the steps that fit it to labels, or to the truth where there are none."""
     recipe = how.of(name)
-    model = ScalarLM.on(base, seed=recipe.seed)
+    if how.reads == "likelihood" and any(isinstance(row, Label) for row in rows[:1]):
+        raise UserError("the likelihood of one reply does not say whether it is good", "Give comparisons as --data, or --reads head.")
+    model = Likely(base.copy()) if how.reads == "likelihood" else ScalarLM.on(base, seed=recipe.seed)
     plan = how.plan(rows, model)
     data = Labelled(plan, truth(plan) if label is None else label)
     alpha = how.alpha if name == "confident" else 0.0
@@ -117,9 +123,9 @@ def rise_of(recipe: Recipe, rows: int) -> int:
 
 def study(
     weak: LM, strong: LM, via: Mapping[str, LM], rows: Halves, how: Study = Study()
-) -> Generator[Stage[Any], Any, dict[str, ScalarLM]]:
+) -> Generator[Stage[Any], Any, dict[str, Learner]]:
     """The stages; returns the models by name: weak, ceiling, naive, confident, and with `via` the chain's."""
-    made: dict[str, ScalarLM] = {}
+    made: dict[str, Learner] = {}
 
     def stage(name: str, base: LM, some: Judged, label: Mapping[int, float] | None) -> Stage[Any]:
         made[name], steps = learned(base, some, label, how, name)
@@ -143,7 +149,7 @@ def study(
 STUDENTS = ("naive", "confident", "bootstrapped")
 
 
-def measured(made: Mapping[str, ScalarLM], rows: Judged, how: Study = Study()) -> dict[str, list[float]]:
+def measured(made: Mapping[str, Learner], rows: Judged, how: Study = Study()) -> dict[str, list[float]]:
     """By model, a number per row of the test that all of them could read: whether it was right."""
     found = {name: right(model, how.plan(rows, model)) for name, model in made.items()}
     shared = sorted(set.intersection(*(set(x) for x in found.values())))

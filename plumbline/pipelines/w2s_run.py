@@ -106,7 +106,7 @@ def options(given: Given, how: Study, load: Mapping[str, Any], feed: Feed) -> di
     """What was asked for, by the command's flags: --config reads it back."""
     recipe = {name: getattr(how.recipe, name) for name in RECIPE}
     fed = {name: getattr(feed, name) for name in ("max_prompt_tokens", "max_completion_tokens", "skip_bad")}
-    return {**asdict(given), **load, "alpha": how.alpha, **recipe, **fed}
+    return {**asdict(given), **load, "alpha": how.alpha, "reads": how.reads, **recipe, **fed}
 
 
 def limits(models: Sequence[LM], feed: Feed) -> tuple[int, int]:

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from plumbline.core.batches import Batch
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Comparison, Label, plain
 from plumbline.data import Plan
 from plumbline.engine.progress import Progress
 from plumbline.engine.recipe import Recipe
+from plumbline.methods.weak_to_strong import said
 from plumbline.models.fresh import fresh
+from plumbline.models.likely import Likely
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
 from plumbline.pipelines.train import Feed
@@ -72,7 +75,27 @@ def test_the_students_learn_what_the_supervisor_says_and_not_the_truth(lms):
     assert max(found[name] for name in ("weak", "naive", "confident", "via-m", "bootstrapped")) < 0.1
 
 
-def driven(pipeline: Any) -> dict[str, ScalarLM]:
+def test_a_likelihood_is_read_without_a_head_and_the_models_that_were_given_stay_as_they_are(lms):
+    rows = Halves(pairs(24), pairs(24, 24), pairs(24, 60))
+    before = lms["strong"].fingerprint()
+    made = driven(study(lms["weak"], lms["strong"], {}, rows, Study(LIT, alpha=0.0, reads="likelihood")))
+    assert list(made) == ["weak", "ceiling", "naive"]
+    assert {type(model) for model in made.values()} == {Likely}
+    assert lms["strong"].fingerprint() == before
+    assert sum(measured(made, rows.test)["naive"]) > 21
+    with pytest.raises(UserError, match="the likelihood of one reply"):
+        driven(study(lms["weak"], lms["strong"], {}, Halves(thumbs(8), thumbs(8), thumbs(8)), Study(LIT, reads="likelihood")))
+
+
+def test_the_log_odds_of_a_likelihood_are_the_difference_of_log_probabilities(lms):
+    model = Likely(lms["weak"])
+    plan = Plan(pairs(3), model.tokenizer)
+    logp_G2 = lms["weak"].logps(next(Batch(plan[:]).parts()))
+    found = sorted(said(model, plan[:]).tolist())
+    assert found == pytest.approx(sorted((logp_G2[:, 0] - logp_G2[:, 1]).tolist()), abs=1e-5)
+
+
+def driven(pipeline: Any) -> dict[str, Any]:
     """A study without a folder."""
     from plumbline.engine.drive import drive
 

@@ -23,7 +23,6 @@ def w2s(
     batch: int = 16,
     lr: float = 1e-3,
     warmup: float = 0.1,
-    micro_tokens: int = 8192,
     seed: int = 0,
     lora: int = 0,
     max_prompt_tokens: int | None = None,
@@ -42,7 +41,7 @@ def w2s(
     `test`: what all are measured on, of the same kind (else town's validation split, or a fifth of the rows).   `out`: the run folder.
     `alpha`: weight of the confident student's own hardened predictions in the end (the paper: .75 for the largest students, .5 for
     others); 0 leaves that student out.   `reads`: replies are scored by a fresh linear head, or by their likelihood (pairs only).
-    `epochs`, `batch`, `lr`, `warmup`, `micro_tokens`: of every training.   `seed`: of the halves, new heads and orders.   `lora`: rank
+    `epochs`, `batch`, `lr`, `warmup`: of every training.   `seed`: of the halves, new heads and orders.   `lora`: rank
     of new adapters, 0 trains all weights.   `max_prompt_tokens`, `max_completion_tokens`: longer ones are cut.   `skip_bad`: leave bad
     rows out.   `device`: cpu, cuda, or auto.   `resume`: go on with the run that is in --out.   `threads`: CPU threads, 0 leaves them
     as they are.   `fault`: kill the process at a fault point, to test resuming (docs/resume.md).
@@ -55,8 +54,7 @@ def w2s(
     from plumbline.pipelines.train import Feed
     from plumbline.pipelines.w2s import Study
 
-    recipe = Recipe(epochs=epochs, batch=batch, lr=lr, warmup=warmup, micro_tokens=micro_tokens, seed=seed)
+    recipe = Recipe(epochs=epochs, batch=batch, lr=lr, warmup=warmup, seed=seed)
     feed = Feed(max_prompt_tokens=max_prompt_tokens, max_completion_tokens=max_completion_tokens, skip_bad=skip_bad)
-    given = w2s_run.Given(weak, strong, via, data, labels, test)
-    how, load = Study(recipe, alpha, reads), {"lora": lora, "device": device}
-    return w2s_run.run(given, how, out=out, feed=feed, load=load, resume=resume, threads=threads, fault=fault)
+    given, load = w2s_run.Given(weak, strong, via, data, labels, test), {"lora": lora, "device": device}
+    return w2s_run.run(given, Study(recipe, alpha, reads), out=out, feed=feed, load=load, resume=resume, threads=threads, fault=fault)

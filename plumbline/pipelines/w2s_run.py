@@ -31,7 +31,7 @@ FILE = "w2s.json"
 LEAST = 8  # rows of each part: with fewer nothing can be said
 MOST = 520  # rows of town's validation split
 TRUTHS = "town:truths"
-RECIPE = ("epochs", "batch", "lr", "warmup", "micro_tokens", "seed")  # what the command has flags for
+RECIPE = ("epochs", "batch", "lr", "warmup", "seed")  # what the command has flags for
 
 
 @dataclass(frozen=True)

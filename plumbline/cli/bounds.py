@@ -32,6 +32,7 @@ RULES: dict[str, Rule] = {
     "held_out": ((lambda x: 0 < x < 1), "Give a share above 0 and below 1."),
     "near": ((lambda x: x > 0), "Give a similarity above 0; above 1 no row counts as a duplicate."),
     **dict.fromkeys(("diversity", "min_quality"), ((lambda x: 0 <= x <= 1), "Give a number from 0 to 1.")),
+    "alpha": ((lambda x: 0 <= x <= 1), "Give a share from 0 to 1."),
     "layer": least(-1, "Give the number of a block, or -1 for the middle."),
     "strength": ((lambda x: not math.isnan(x)), "Give a finite number."),
     "lr": least(0, "Give a finite learning rate of at least 0."),

@@ -35,6 +35,9 @@ WRONG = [
     (TRAIN["slic"], "--delta", "0"),
     (TRAIN["slic"], "--nll", "-1"),
     (TRAIN["reward"], "--centre", "-1"),
+    (TRAIN["weak_to_strong"], "--alpha", "1.5"),
+    (TRAIN["weak_to_strong"], "--rise", "-1"),
+    (("w2s", "--weak", "/nowhere", "--strong", "/nowhere", "--data", "/nowhere", "--out", "/nowhere-either"), "--alpha", "-0.1"),
     (TRAIN["ratings"], "--prior", "-1"),
     ((*TRAIN["ppo"], "--reward", "gold"), "--kl.coef", "-1"),
     ((*TRAIN["ppo"], "--reward", "gold"), "--gae.lam", "1.5"),
@@ -92,7 +95,8 @@ def test_a_method_says_what_it_refuses_without_a_model(name):
     load_method(name).check()
 
 
-FOLDERS = [TRAIN["sft"][:2], ("rlhf",), ("quickstart",), ("eval", "/nowhere"), ("score",), ("export", "/nowhere"), ("world", "build")]
+ALONE = [("rlhf",), ("quickstart",), ("score",), ("w2s",), ("world", "build")]
+FOLDERS = [TRAIN["sft"][:2], ("eval", "/nowhere"), ("export", "/nowhere"), *ALONE]
 
 
 @pytest.mark.parametrize("argv", FOLDERS, ids=" ".join)

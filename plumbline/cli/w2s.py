@@ -51,7 +51,7 @@ def w2s(
         raise UserError("w2s wants one of --data and --labels", "Give comparisons as --data, or thumbs up and down as --labels.")
     from plumbline.engine.recipe import Recipe
     from plumbline.pipelines import w2s_run
-    from plumbline.pipelines.train import Feed
+    from plumbline.pipelines.feed import Feed
     from plumbline.pipelines.w2s import Study
 
     recipe = Recipe(epochs=epochs, batch=batch, lr=lr, warmup=warmup, seed=seed)

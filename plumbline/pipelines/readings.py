@@ -76,6 +76,38 @@ DPO = {
     "chosen_reward": Reading("implicit reward of what was chosen", "stay near 0", "a deep fall: add --nll", lambda v: late(v) < -5),
     "rejected_reward": Reading("implicit reward of what was rejected", "fall below chosen_reward"),
 }
+PAIRS = {
+    "margin": Reading("log π of the preferred reply less that of the other, nats (ipo: each over the reference's)", "grow, then level off"),
+    "accuracy": Reading("share of training comparisons (no ties) whose margin is above 0", "rise above 0.5", "1.0: it learns by heart"),
+}
+KTO = {
+    "kl": Reading("z, the point from which a reply is felt: KL from the reference over mismatched prompts, nats", "grow slowly from 0"),
+    "value": Reading("what the replies are worth as felt from z", "rise"),
+    "desirable_gain": Reading(
+        "log π/ref of what got a thumb up, nats", "stay above the other", "falling with the other: the rate is too large"
+    ),
+    "undesirable_gain": Reading("log π/ref of what got a thumb down, nats", "fall below the other"),
+    "accuracy": Reading("share of thumbs on whose side of z the gain is", "rise above 0.5", "1.0: it learns by heart"),
+}
+SEA = {
+    "labels": Reading("duels of a round that the oracle labelled", "stay", "falling with own: replies have become the same"),
+    "own": Reading("duels of a round that the model labelled itself", "stay at --own of a round, or below"),
+    "heads_loss": Reading(
+        "the heads' Bradley–Terry loss on the replay, with the pull", "fall", "above 0.69 to the end: their rate is too small",
+        lambda v: late(v) > 0.69,
+    ),
+    "heads_margin": Reading("the heads' mean margin for the reply that was preferred", "grow from 0"),
+    "heads_apart": Reading("spread of the heads' margins", "stay above 0", "0: nothing is left to explore", lambda v: late(v) < 1e-3),
+    **DPO,
+}  # fmt: skip
+WEAK_TO_STRONG = {
+    "agrees": Reading(
+        "share of rows on whose weak label's side the student is", "rise above 0.5, stay below 1", "1.0: mistakes are learned too"
+    ),
+    "sure": Reading("mean probability of the side that it takes", "rise", "1.0 at once: lower --alpha", lambda v: early(v) > 0.98),
+    "hardened": Reading("share of rows hardened to 1", "stay about 0.5 (of thumbs: the share of the class)"),
+    "alpha": Reading("α, the weight of its own predictions", "rise to --alpha"),
+}
 REWARD = {
     "nll": Reading("−log p of the annotators' choices, nats", "fall from about log 2 = 0.693", "above 0.693: surer than it is right"),
     "accuracy": Reading("share of the batch's comparisons (no ties) that it orders alike", "rise above 0.5", "1.0: it learns by heart"),
@@ -161,7 +193,20 @@ WATCHED = {
         doubles,
     ),
 }
-BY_METHOD = {"sft": SFT, "dpo": DPO, "reward": RATINGS | REWARD, "ratings": RATINGS, "ppo": ONLINE | PPO, "grpo": ONLINE, "rloo": ONLINE}
+BY_METHOD = {
+    "sft": SFT,
+    "dpo": DPO,
+    "ipo": PAIRS,
+    "slic": PAIRS,
+    "kto": KTO,
+    "sea": SEA,
+    "weak_to_strong": WEAK_TO_STRONG,
+    "reward": RATINGS | REWARD,
+    "ratings": RATINGS,
+    "ppo": ONLINE | PPO,
+    "grpo": ONLINE,
+    "rloo": ONLINE,
+}
 
 
 def of(method: str, name: str) -> Reading | None:

@@ -23,7 +23,8 @@ from plumbline.evals import stats
 from plumbline.evals.pgr import compared
 from plumbline.models.lm import LM
 from plumbline.pipelines import run_report, sources
-from plumbline.pipelines.train import Feed, begin
+from plumbline.pipelines.feed import Feed
+from plumbline.pipelines.train import begin
 from plumbline.pipelines.w2s import STUDENTS, Halves, Judged, Study, measured, study
 from plumbline.world import truths
 

@@ -21,7 +21,7 @@ from plumbline.models.fresh import fresh
 from plumbline.models.likely import Likely
 from plumbline.models.lm import LM
 from plumbline.models.scalar import ScalarLM
-from plumbline.pipelines.train import Feed
+from plumbline.pipelines.feed import Feed
 from plumbline.pipelines.w2s import Halves, Labelled, Study, labels, measured, right, rise_of, study, truth
 from plumbline.pipelines.w2s_run import Given, halves, limits, named
 from plumbline.world.vocab import VOCAB

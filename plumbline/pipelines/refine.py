@@ -83,15 +83,21 @@ class Rules:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What is known of a round's replies: all that was answered, ties too.   `asked`: annotations that it cost."""
+    """What was answered about a round's replies.   `asked`: annotations that it cost; `left_out`: ties that are not among the rows."""
 
     rows: Rows
     asked: int
+    left_out: int = 0
 
     @property
     def told(self) -> list[Any]:
         """Rows that say something: of a tie nothing is learned."""
         return [row for row in self.rows if isinstance(row, Label) or row.preference != 0.5]
+
+    @property
+    def ties(self) -> int:
+        """Answers that told nothing apart."""
+        return self.left_out + len(self.rows) - len(self.told)
 
 
 @dataclass(frozen=True)
@@ -181,12 +187,11 @@ def refine(policy: LM, work: Work, rules: Rules, recipe: Recipe) -> Generator[St
 
 def entry_of(t: int, labelled: Labelled, asked: int, gain: Figure, found: Measured, rules: Rules) -> Entry:
     """A round that was trained."""
-    rows = len(labelled.told)
     kept, why = rules.verdict(gain, found.kl.mean)
-    return Entry(t, rows, len(labelled.rows) - rows, labelled.asked + asked, gain, found.score, found.kl, kept, why)
+    return Entry(t, len(labelled.told), labelled.ties, labelled.asked + asked, gain, found.score, found.kl, kept, why)
 
 
 def nothing_told(t: int, labelled: Labelled, best: Measured) -> Entry:
     """A round whose replies nobody could tell apart: nothing was trained, and the policy is what it was."""
     same, why = Figure(0.0, 0.0, 0.0, len(best.texts)), "no two of its replies were told apart"
-    return Entry(t, 0, len(labelled.rows), labelled.asked, same, best.score, best.kl, False, why)
+    return Entry(t, 0, labelled.ties, labelled.asked, same, best.score, best.kl, False, why)

@@ -20,6 +20,7 @@ from typing import Any, final
 
 import numpy as np
 
+from plumbline.core.errors import UserError
 from plumbline.core.nouns import Comparison, Prompt, Reply, plain
 from plumbline.engine.checkpoints import write_atomically
 from plumbline.evals.stats import Figure
@@ -49,6 +50,10 @@ class Book:
         """The replies to a round's prompts, drawn a chunk at a time; a chunk that is not whole on disk is drawn again."""
         file = self.folder(t) / "replies.jsonl"
         rows = read_lines(file, mend=True)
+        if [row["prompt"] for row in rows] != [_words(prompt) for prompt in prompts[: len(rows)]]:
+            raise UserError(
+                f"{file} was drawn for other prompts than these", "Resume with the settings of config.yaml, or use another --out."
+            )
         whole = len(rows) if len(rows) == len(prompts) else len(rows) // CHUNK * CHUNK
         if whole < len(rows):
             _write(file, rows[:whole])

@@ -1,7 +1,7 @@
 """How a round's replies are labelled: by an oracle in pairs, or by a reward that says which is best and which worst.
 
     pairs      different replies to a prompt, two and two in the order in which they were drawn: n // 2 questions at most
-    extremes   the best and the worst by a reward: one pair a prompt, one annotation          Yuan et al. 2024, arXiv 2401.10020, §2.2
+    extremes   the best and the worst by a reward: one pair a prompt, one annotation          Yuan et al. 2024, arXiv 2401.10020
 
 Thumbs are what pairs say: up for the preferred reply, down for the other.
 """
@@ -71,7 +71,7 @@ def thumbs(found: Labelled) -> Labelled:
         if isinstance(row, Comparison) and row.preference != 0.5:
             for text, up in zip(row.completions, (True, False), strict=True):
                 rows.append(Label(row.context, text, up, complete=row.complete, annotator=row.annotator, meta=row.meta))
-    return Labelled(rows, found.asked)
+    return Labelled(rows, found.asked, len(found.rows) - len(found.told))
 
 
 def game(prompt: Prompt, reply: Reply) -> Game:

@@ -59,12 +59,12 @@ def write(out: Path, entries: Sequence[Entry], why: str) -> Path:
     folder = RunFolder(out, writes=False)
     config, metrics = folder.config(), folder.read("metrics")
     options: Mapping[str, Any] = config.get("options", {})
-    page = report.Page(
-        f"{config.get('method', 'refine')}: {options.get('model', '')} on {options.get('prompts', '')}", f"{why.capitalize()}."
-    )
+    page = report.Page(f"{config.get('method', 'refine')}: {options.get('model', '')} on {options.get('prompts', '')}", f"It ended: {why}.")
+    page.add("Rounds", report.table(HEAD, rows(entries)))
     scored = [(float(e.round), e.score.mean) for e in entries if e.score and e.rows]
-    pictures = [report.figure("score of each round on held-aside prompts", svg.curves({"score": scored}, x="round", y="score", dots=True))]
-    page.add("Rounds", report.table(HEAD, rows(entries)), *(pictures if scored else []))
+    if scored:
+        picture = svg.curves({"score": scored}, x="round", y="score", dots=True)
+        page.add("Score", report.figure("mean score of what each round trained, on held-aside prompts", picture))
     page.add("Why", report.block([f"round {e.round}: {e.why}" for e in entries]))
     for stage, some in run_report.stages(metrics).items():
         page.add(f"Stage {stage}: training", report.note(run_report.went(some)), run_report.curves(some, str(options.get("learner", ""))))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -142,7 +142,7 @@ class Office:
         else:
             found = self.book.labelled(t, asked, lambda: refine_labels.by_oracle(self._asked, asked, drawn, most))
         pairs = [(row.context, row.completions) for row in found.rows if isinstance(row, Comparison)]
-        found = Labelled(found.rows, self._new(pairs))
+        found = replace(found, asked=self._new(pairs))
         return refine_labels.thumbs(found) if self.learner.data is Label else found
 
     def _recorded(self, some: Sequence[Prompt]) -> Drawn:
@@ -232,7 +232,7 @@ def run(
     given.check()
     faults, progress = Faults.parse(fault), Progress()
     sources.use_threads(threads)
-    options = Options(**{**asdict(options), "measure": measured_by(given, options)})
+    options = replace(options, measure=measured_by(given, options))
     policy = sources.load(given.model, **load, seed=recipe.seed)
     prompts, held = aside(given, policy, feed, progress)
     reward = sources.reward(given.reward, device=str(policy.device)) if given.reward else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -196,7 +197,7 @@ def test_an_oracle_labels_pairs_and_thumbs_are_what_they_say() -> None:
     assert found.asked == 2
     up = thumbs(found)
     assert [(r.context, r.completion, r.desirable) for r in up.rows if isinstance(r, Label)] == [("why?", "c", True), ("why?", "b", False)]
-    assert up.asked == 2
+    assert (up.asked, up.ties, found.ties) == (2, 1, 1)
 
 
 def test_a_reward_labels_the_best_and_the_worst() -> None:
@@ -337,7 +338,18 @@ def die(*_: object) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    ["rollout:1", "rollout:2", "boundary:2", "checkpoint-write:4", "stage:1", "stage:2", "evaluation:1", "evaluation:2", "evaluation:3"],
+    [
+        "rollout:1",
+        "rollout:2",
+        "boundary:2",
+        "boundary:11",
+        "checkpoint-write:4",
+        "stage:1",
+        "stage:2",
+        "evaluation:1",
+        "evaluation:2",
+        "evaluation:3",
+    ],
 )
 def test_killed_anywhere_and_resumed_is_bit_equal_and_asks_nobody_twice(
     made: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -424,6 +436,15 @@ def finish(argv: Sequence[str]) -> int:
     process.join()
     assert process.exitcode is not None
     return process.exitcode
+
+
+def test_a_round_is_not_resumed_with_other_prompts(made: Path, whole: Path, tmp_path: Path) -> None:
+    book = refine_book.Book(whole)
+    with pytest.raises(UserError, match="drawn for other prompts"):
+        book.drawn(1, [Prompt("another")] * 10, lambda some: [])
+    shutil.copytree(whole / "rounds", tmp_path / "rounds")
+    drawn = refine_book.Book(tmp_path).drawn(1, [Prompt(text) for text in FIRST], lambda some: [])
+    assert [len(several) for several in drawn] == [4] * 10
 
 
 def test_a_finished_run_goes_on_with_more_rounds_and_its_verdicts_stand(made: Path, whole: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from plumbline.world.annotators import annotators
 
 ASKED, ROUNDS, BATCH = 2000, 4, 32
 ROAD = Recipe(batch=BATCH, lr=5e-4, warmup=0.1)
-BETA = 0.1
+BETA, NLL = 0.1, 1.0  # those of quickstart
 stale = Control(
     "stale replies", "the replies of every round are the SFT model's: four rounds in name alone", lambda lab: replace(lab, alike=True)
 )
@@ -61,7 +61,7 @@ class Rounds:
 
     def learn(self, policy: LM, reference: LM, rows: Rows) -> Steps:
         """DPO."""
-        return dpo_file.dpo(policy, reference, Loader(Plan(rows, policy.tokenizer)), beta=BETA)
+        return dpo_file.dpo(policy, reference, Loader(Plan(rows, policy.tokenizer)), beta=BETA, nll=NLL)
 
     def measure(self, t: int, policy: LM, base: LM) -> Measured:
         """Nothing: every round is kept."""
@@ -94,7 +94,7 @@ class Arm:
     seeds=3,
     control=stale,
     control_seeds=3,
-    equal="model, SFT, one person of noise .1, 2,000 prompts with one question each, 64 steps of DPO in batches of 32, β .1, its reference",
+    equal="model, SFT, one person of noise .1, 2,000 prompts with one question each, 64 steps of DPO as in quickstart, held to the SFT model",
 )
 def four_rounds(lab: Lab) -> Found:
     """In the control the four rounds ask about replies of the SFT model, as the one round does."""

@@ -34,9 +34,11 @@ from plumbline.pipelines.refine_run import Given, Options, run
 from plumbline.pipelines.train import Feed
 
 RULE = "def words(prompt, completion):\n    return len(completion.split())\n"
-USUAL = Recipe(epochs=3, batch=8, lr=0.01, save_every=1, warmup=0.0)
+USUAL = Recipe(epochs=1, batch=8, lr=0.01, save_every=1, warmup=0.0)
+HARD = replace(USUAL, epochs=6, lr=0.02, save_every=0)  # enough to see in which direction it goes
 ASKED_WORDS = [f"{a} {b}" for a in rlhf_jobs.WORDS[1:6] for b in rlhf_jobs.WORDS[:6]]
 FIRST = ASKED_WORDS[:10]  # the prompts of round 1
+STATED = (-0.1, 0.1, 0.1)  # gains of rounds where what is learned is not the question
 
 
 # -- verdicts and stopping
@@ -251,24 +253,37 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def begin(folder: Path, out: Path, *, oracle: Any = None, learner: str = "dpo", resume: bool = False, fault: str = "", **more: Any) -> Any:
-    """Two rounds of ten prompts, measured by the rule on thirty."""
+def begin(
+    folder: Path,
+    out: Path,
+    *,
+    oracle: Any = None,
+    learner: str = "dpo",
+    resume: bool = False,
+    fault: str = "",
+    gains: Any = (),
+    **more: Any,
+) -> Any:
+    """Two rounds of ten prompts, measured by the rule on thirty; `gains` are stated ones in place of measured ones."""
     named = {"oracle": "people", "eval_prompts": str(folder / "held.jsonl"), **more.pop("given", {})}
     given = Given(str(folder / "model"), str(folder / "asked.jsonl"), **named)
     measure = more.pop("measure", f"rule:{folder}/rule.py:words")
-    options = Options(per_round=10, max_tokens=8, measure=measure)
+    options, recipe = Options(per_round=more.pop("per_round", 10), max_tokens=8, measure=measure), more.pop("recipe", USUAL)
+    where = {"out": str(out), "resume": resume, "fault": fault, "threads": 1, "feed": Feed()}
+    load = {"device": "cpu", "attn": "dense", "lora": more.pop("lora", 0)}
     rules = Rules(**{"rounds": 2, **more})
-    where = {"out": str(out), "resume": resume, "fault": fault, "threads": 1, "load": {"device": "cpu", "attn": "dense"}, "feed": Feed()}
     with pytest.MonkeyPatch.context() as patched:
         if oracle is not None:
             patched.setattr(refine_run, "oracle_of", lambda *_: oracle)
-        return run(given, load_method(learner), USUAL, rules, options, **where)[0]
+        if gains:
+            patched.setattr(refine_run.Office, "gain", lambda self, t, after, before: (np.full(30, gains[t - 1]), 0))
+        return run(given, load_method(learner), recipe, rules, options, load=load, **where)[0]
 
 
 @pytest.fixture(scope="module")
 def whole(made: Path) -> Path:
-    """A run that was never killed: people lie in its first round, which is rolled back, and not in its second."""
-    begin(made, made / "whole", oracle=Honest(FIRST))
+    """A run that was never killed; its first round is rolled back, its second is kept."""
+    begin(made, made / "whole", oracle=Honest(), gains=STATED)
     assert [row["kept"] for row in ledger(made / "whole")] == [False, True]
     return made / "whole"
 
@@ -298,10 +313,10 @@ def state_of(path: str | Path) -> dict[str, torch.Tensor]:
 
 def test_an_honest_labeller_is_worth_its_annotations(made: Path, tmp_path: Path) -> None:
     whole = tmp_path / "run"
-    begin(made, whole, oracle=Honest())
+    begin(made, whole, oracle=Honest(), recipe=HARD, per_round=15, rounds=1)
     rows = ledger(whole)
-    assert [row["kept"] for row in rows] == [True, True]
-    assert rows[-1]["score"]["mean"] > rows[0]["score"]["mean"] - rows[0]["gain"]["mean"] + 1.0  # of about 4 words at first
+    assert [row["kept"] for row in rows] == [True]
+    assert rows[0]["gain"]["lo"] > 1.0  # of about 4 words at first
     asked = [json.loads(line) for line in (whole / "asked.jsonl").read_text().splitlines()]
     assert sum(row["asked"] for row in rows) == len(asked)
     labels = list(open_rows(whole / "rounds" / "1" / "labels.jsonl", Comparison))  # what was said may be trained on elsewhere
@@ -310,7 +325,7 @@ def test_an_honest_labeller_is_worth_its_annotations(made: Path, tmp_path: Path)
 
 
 def test_a_labeller_who_lies_changes_nothing(made: Path, tmp_path: Path) -> None:
-    found = begin(made, tmp_path / "run", oracle=Honest(lies=ASKED_WORDS), rounds=5, patience=2)
+    found = begin(made, tmp_path / "run", oracle=Honest(lies=ASKED_WORDS), recipe=HARD, per_round=15, rounds=5, patience=2)
     assert found["kept"] == []
     assert found["why"] == "2 rounds in a row were rolled back"
     assert [row["gain"]["mean"] < 0 for row in found["rounds"]] == [True, True]
@@ -342,8 +357,9 @@ def die(*_: object) -> None:
         "rollout:1",
         "rollout:2",
         "boundary:2",
-        "boundary:11",
+        "boundary:5",
         "checkpoint-write:4",
+        "checkpoint-write:6",
         "stage:1",
         "stage:2",
         "evaluation:1",
@@ -354,13 +370,13 @@ def die(*_: object) -> None:
 def test_killed_anywhere_and_resumed_is_bit_equal_and_asks_nobody_twice(
     made: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    out, oracle = tmp_path / "run", Honest(FIRST)
+    out, oracle = tmp_path / "run", Honest()
     with monkeypatch.context() as patched:
         patched.setattr(os, "kill", die)
         with pytest.raises(Killed):
-            begin(made, out, oracle=oracle, fault=fault)
+            begin(made, out, gains=STATED, oracle=oracle, fault=fault)
     assert not (out / "report.html").exists()
-    begin(made, out, oracle=oracle, resume=True)
+    begin(made, out, gains=STATED, oracle=oracle, resume=True)
     assert set(oracle.asked.values()) == {1}
     same(out, whole)
 
@@ -375,7 +391,7 @@ def same(out: Path, whole: Path) -> None:
 def test_killed_between_two_answers_asks_for_the_second_only(
     made: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    out, oracle = tmp_path / "run", Honest(FIRST)
+    out, oracle = tmp_path / "run", Honest()
     write: Callable[..., None] = people.append
 
     def stop(file: Path, row: Any) -> None:
@@ -386,10 +402,10 @@ def test_killed_between_two_answers_asks_for_the_second_only(
     with monkeypatch.context() as patched:
         patched.setattr(people, "append", stop)
         with pytest.raises(Killed):
-            begin(made, out, oracle=oracle)
+            begin(made, out, gains=STATED, oracle=oracle)
     asked = len((out / "asked.jsonl").read_text().splitlines())
     assert asked == after
-    begin(made, out, oracle=oracle, resume=True)
+    begin(made, out, gains=STATED, oracle=oracle, resume=True)
     assert sorted(oracle.asked.values())[-2:] == [1, 2]  # the lost one alone
     same(out, whole)
 
@@ -397,15 +413,15 @@ def test_killed_between_two_answers_asks_for_the_second_only(
 def test_killed_before_a_line_of_the_ledger_and_in_the_middle_of_drawing(
     made: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, oracle = tmp_path / "run", Honest(FIRST)
+    out, oracle = tmp_path / "run", Honest()
     with monkeypatch.context() as patched:
         patched.setattr(refine_book.Book, "settle", die)
         with pytest.raises(Killed):
-            begin(made, out, oracle=oracle)
+            begin(made, out, gains=STATED, oracle=oracle)
     file = out / "rounds" / "1" / "replies.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:3]) + '{"prompt": "torn')
     (out / "rounds" / "1" / "labels.jsonl").unlink()
-    begin(made, out, oracle=oracle, resume=True)
+    begin(made, out, gains=STATED, oracle=oracle, resume=True)
     assert set(oracle.asked.values()) == {1}
     same(out, whole)
 
@@ -448,9 +464,9 @@ def test_a_round_is_not_resumed_with_other_prompts(made: Path, whole: Path, tmp_
 
 
 def test_a_finished_run_goes_on_with_more_rounds_and_its_verdicts_stand(made: Path, whole: Path, tmp_path: Path) -> None:
-    oracle, more = Honest(FIRST), {"rounds": 3, "least": 99.0}
-    begin(made, tmp_path / "run", oracle=oracle)
-    found = begin(made, tmp_path / "run", oracle=oracle, resume=True, **more)
+    oracle, more = Honest(), {"rounds": 3, "least": 99.0}
+    begin(made, tmp_path / "run", oracle=oracle, gains=STATED)
+    found = begin(made, tmp_path / "run", oracle=oracle, gains=STATED, resume=True, **more)
     assert ledger(tmp_path / "run")[:2] == ledger(whole)
     assert found["kept"] == [2]  # under the new rules none would be, and round 3 is not
     kept, second = (state_of(p) for p in (sources.model_path(str(tmp_path / "run")), whole / ledger(whole)[1]["checkpoint"] / "policy"))
@@ -487,17 +503,12 @@ def test_people_are_asked_through_a_queue_a_round_at_a_time(made: Path, tmp_path
 
 
 def test_lora_is_rolled_back_too(made: Path, tmp_path: Path) -> None:
-    given = Given(
-        str(made / "model"), str(made / "asked.jsonl"), reward=f"rule:{made}/rule.py:words", eval_prompts=str(made / "held.jsonl")
-    )
-    (made / "no.py").write_text(RULE.replace("return ", "return -"))
-    options = Options(per_round=10, max_tokens=8, measure=f"rule:{made}/no.py:words")
-    load = {"device": "cpu", "attn": "dense", "lora": 2}
-    how: dict[str, Any] = {"resume": False, "threads": 1, "load": load, "feed": Feed(), "out": str(tmp_path / "run")}
-    found = run(given, load_method("dpo"), replace(USUAL, lr=0.1), Rules(rounds=2), options, **how)[0]
+    found = begin(made, tmp_path / "run", oracle=Honest(), gains=(-0.1, -0.1), recipe=HARD, lora=2)
     assert found["kept"] == []
-    kept, base = state_of(sources.model_path(str(tmp_path / "run"))), base_state(made)
-    assert all(torch.allclose(kept[name], base[name], atol=1e-6) for name in base)
+    last, kept = (tmp_path / "run" / place / "policy" for place in (found["rounds"][-1]["checkpoint"], "checkpoints/kept/step-00000000"))
+    base = base_state(made)
+    assert all(torch.equal(state_of(kept)[name], base[name]) for name in base)
+    assert not all(torch.equal(state_of(last)[name], base[name]) for name in base)
 
 
 def said(capsys: pytest.CaptureFixture[str], *argv: str) -> str:

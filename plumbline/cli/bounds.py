@@ -43,6 +43,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("tries", "orders"), least(0, "Give at least 0; --tries 0 tries all candidates, --orders 0 keeps the order found.")),
     **dict.fromkeys(("max_tokens", "max_prompt_tokens", "max_completion_tokens"), least(1)),
     **dict.fromkeys(("warmup", "weight_decay", "max_grad_norm", "explode", "patience", "eval_every", "save_every"), least(0)),
+    **dict.fromkeys(("budget", "max_kl", "per_round"), least(0)),
+    "replies": least(2),
     "seed": least(0),
 }
 

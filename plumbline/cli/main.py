@@ -25,6 +25,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("plumbline.cli.train", "train", "train METHOD --model M --data F --out DIR"),
     "rlhf": ("plumbline.cli.rlhf", "rlhf", "demonstrations → SFT, comparisons or ratings → reward model, prompts → PPO"),
     "cai": ("plumbline.cli.cai", "cai", "a constitution: critiques and revisions → SFT, a model's labels → DPO, or reward and PPO"),
+    "refine": (
+        "plumbline.cli.refine",
+        "refine",
+        "rounds: replies are labelled and learned from; a round that does not help is rolled back",
+    ),
     "eval": ("plumbline.cli.evaluate", "evaluate", "eval RUN --against M --on town: differences with intervals"),
     "sample": ("plumbline.cli.sample", "sample", "replies of a model to a file: to read, the best of n, or pairs for DPO"),
     "play": ("plumbline.cli.play", "play", "play PROTOCOL (debate, consultancy, direct): models argue, a judge chooses"),
@@ -46,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bench": ("plumbline.cli.bench", "bench", "time and memory against other libraries, side by side"),
     "open": ("plumbline.cli.open", "show_report", "the report of a run"),
 }
-PARSE_THEMSELVES = ("train", "rlhf", "cai", "play")  # their flags depend on the method or protocol that they name
+PARSE_THEMSELVES = ("train", "rlhf", "cai", "refine", "play")  # their flags depend on the method or protocol that they name
 USAGE = "plumbline COMMAND [options]      plumbline COMMAND --help      plumbline --version"
 
 

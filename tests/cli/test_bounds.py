@@ -15,6 +15,7 @@ from plumbline.core.registry import entries, load_method
 NOWHERE = ("--model", "/nowhere/model", "--data", "/nowhere/data.jsonl", "--out", "/nowhere-either")
 TRAIN = {entry.name: ("train", entry.name, *NOWHERE) for entry in entries("method")}
 RLHF = ("rlhf", "--model", "/nowhere", "--prompts", "/nowhere", "--comparisons", "/nowhere", "--out", "/nowhere-either")
+REFINE = ("refine", "--model", "/nowhere", "--prompts", "/nowhere", "--oracle", "/nowhere", "--out", "/nowhere-either")
 RUN_WIDE = [
     ("--epochs", "0"), ("--epochs", "-1"), ("--epochs", "nan"), ("--steps", "0"), ("--tokens", "-5"), ("--minutes", "0"), ("--batch", "0"),
     ("--micro_tokens", "0"), ("--lr", "-1"), ("--lr", "policy=-1"), ("--lr", "inf"), ("--warmup", "-0.1"), ("--weight_decay", "-1"),
@@ -51,6 +52,14 @@ WRONG = [
     (RLHF, "--learn.batch", "0"),
     (RLHF, "--ppo.passes", "0"),
     (RLHF, "--lora", "-2"),
+    (REFINE, "--rounds", "0"),
+    (REFINE, "--replies", "1"),
+    (REFINE, "--budget", "-1"),
+    (REFINE, "--max_kl", "-0.5"),
+    (REFINE, "--per_round", "-1"),
+    (REFINE, "--patience", "-1"),
+    (REFINE, "--learn.batch", "0"),
+    (REFINE, "--dpo.beta", "0"),
     (("eval", "/nowhere"), "--temperature", "-1"),
     (("eval", "/nowhere"), "--prompts", "0"),
     (("eval", "/nowhere"), "--max_completion_tokens", "0"),

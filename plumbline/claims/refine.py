@@ -94,7 +94,7 @@ class Arm:
     seeds=3,
     control=stale,
     control_seeds=3,
-    equal="model, SFT, one person of noise .1, 2,000 prompts with one question each, 64 steps of DPO as in quickstart, held to the SFT model",
+    equal="model, SFT, one person of noise .1, 2,000 prompts a question each, 64 steps of quickstart's DPO, whose reference is that SFT",
 )
 def four_rounds(lab: Lab) -> Found:
     """In the control the four rounds ask about replies of the SFT model, as the one round does."""

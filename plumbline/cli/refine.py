@@ -36,9 +36,9 @@ def refine(argv: Sequence[str]) -> None:
     options = parse(parser, argv)
     need("refine", model=options.model, prompts=options.prompts, out=options.out)
     made = parser.instantiate(options)
+    from plumbline.pipelines.feed import Feed
     from plumbline.pipelines.refine import Rules
     from plumbline.pipelines.refine_run import Given, Options, run
-    from plumbline.pipelines.train import Feed
 
     given = Given(**{f.name: options[f.name] for f in fields(Given)})
     given.check()
@@ -54,9 +54,9 @@ def refine(argv: Sequence[str]) -> None:
 def _parser(method: Any) -> Any:
     from plumbline.engine.recipe import Recipe
     from plumbline.pipelines import sources
+    from plumbline.pipelines.feed import Feed
     from plumbline.pipelines.refine import Rules
     from plumbline.pipelines.refine_run import USUAL, Options
-    from plumbline.pipelines.train import Feed
 
     parser = make_parser("plumbline refine", ABOUT)
     for name, (words, default) in FLAGS.items():

@@ -34,12 +34,13 @@ from plumbline.evals.logps import sequence_kl
 from plumbline.feedback.oracles import Ledger, question_id
 from plumbline.models.lm import LM
 from plumbline.pipelines import oracles, refine_labels, refine_report, sources
+from plumbline.pipelines.feed import Feed
 from plumbline.pipelines.players import players
 from plumbline.pipelines.refine import Entry, Labelled, Measured, Rows, Rules, refine
 from plumbline.pipelines.refine_book import Book, Drawn
 from plumbline.pipelines.rlhf_run import rows_named
 from plumbline.pipelines.roles import Hands, fill
-from plumbline.pipelines.train import Feed, begin, plain_settings
+from plumbline.pipelines.train import begin, plain_settings
 from plumbline.rewards.items import check, fixed
 
 KEPT = "kept"  # the stage that holds what the rounds ended with

@@ -24,7 +24,7 @@ ELSEWHERE = {  # commands that may be begun again, and where they are killed
     "quickstart": "tests/pipelines/test_quickstart.py",
     "world build": "tests/world_models/test_build.py",
     "claims": "tests/claims/test_board.py",
-    "refine": "tests/pipelines/test_refine.py",
+    "refine": "tests/pipelines/test_refine_runs.py",
     "redteam": "tests/pipelines/test_redteam.py",
     "w2s": "tests/pipelines/test_w2s.py",
 }

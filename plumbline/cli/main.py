@@ -28,6 +28,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "eval": ("plumbline.cli.evaluate", "evaluate", "eval RUN --against M --on town: differences with intervals"),
     "sample": ("plumbline.cli.sample", "sample", "replies of a model to a file: to read, the best of n, or pairs for DPO"),
     "play": ("plumbline.cli.play", "play", "play PROTOCOL (debate, consultancy, direct): models argue, a judge chooses"),
+    "redteam": (
+        "plumbline.cli.redteam",
+        "redteam",
+        "models write questions that make a model misbehave; hits, diversity, a corrected rate",
+    ),
     "icl": ("plumbline.cli.icl", "icl", "choose examples for a prompt by a validation score: alignment without training"),
     "score": ("plumbline.cli.score", "score", "log-probabilities of a file's completions under a model"),
     "export": ("plumbline.cli.export", "export", "write a run's model as a plain Hugging Face directory"),

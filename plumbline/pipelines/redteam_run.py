@@ -1,0 +1,155 @@
+"""`plumbline redteam` by names: models, files and judges become a target, attackers and a folder that can be gone on with.
+
+OUT/attacks.jsonl     every attack: who, question, reply, score, verdict
+OUT/findings.json     what the command prints, as figures
+OUT/checkpoints …     the attackers that learned, as of any run
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from plumbline.attacks.target import Target
+from plumbline.attacks.verdicts import Attack
+from plumbline.attacks.wording import English, Wording, as_prompt
+from plumbline.core.errors import UserError
+from plumbline.core.interfaces import Model, Reward
+from plumbline.core.nouns import Prompt, Sampling
+from plumbline.data.attackfile import attacks_in, is_file
+from plumbline.data.sources import data_hash, is_world
+from plumbline.engine.checkpoints import write_atomically
+from plumbline.engine.faults import Faults
+from plumbline.engine.progress import Progress
+from plumbline.engine.runs import RunFolder
+from plumbline.engine.stages import run_pipeline
+from plumbline.models.lm import LM
+from plumbline.models.scalar import ScalarLM
+from plumbline.pipelines import sources
+from plumbline.pipelines.attack_book import Book
+from plumbline.pipelines.gold import TownGold
+from plumbline.pipelines.players import SCRIPT, script
+from plumbline.pipelines.redteam import AttackRecipes, Attackers, redteam
+from plumbline.pipelines.redteam_report import findings, read_labels, relabelled, worst_lines
+from plumbline.pipelines.town_redteam import BAR, TownWording, as_asked, is_bad
+
+WORDINGS = ("auto", "english", "town")
+PREPARED = "prepared"
+
+
+@dataclass(frozen=True)
+class Given:
+    """Who attacks whom before which judge, by name.   `bad_below` None: what is usual for the judge.   `limit`: attacks of a file, 0 all."""
+
+    target: str
+    attacker: str
+    judge: str
+    bad_below: float | None = None
+    column: str = ""
+    limit: int = 0
+    wording: str = "auto"
+    max_tokens: int = 96
+    temperature: float = 1.0
+    labels: str = ""
+    template: str = ""
+    seed: int = 0
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the attacks are there already."""
+        return is_spec(self.attacker) or is_file(self.attacker)
+
+    @property
+    def town(self) -> bool:
+        """Whether attacks are in the town's language."""
+        if self.wording not in WORDINGS:
+            raise UserError(f"--wording is {self.wording!r}", f"Choose one of {', '.join(WORDINGS)}.")
+        return self.wording == "town" or (self.wording == "auto" and (self.judge == "gold" or self.target in sources.SHIPPED))
+
+
+def run(
+    given: Given, options: Attackers, recipes: AttackRecipes, *, out: str, resume: bool = False, fault: str = ""
+) -> tuple[dict[str, Any], str]:
+    """Attack, or go on; returns what --json prints, and what a person reads."""
+    progress, faults = Progress(), Faults.parse(fault)
+    labels = read_labels(given.labels) if given.labels else None
+    if given.prepared and options.how != "zero-shot":
+        raise UserError(f"{given.attacker} holds prepared attacks, which learn nothing", "Leave --how out, or give a model as --attacker.")
+    prompts = prepared(given) if given.prepared else []
+    judge = sources.reward(given.judge)
+    model = _speaker(given.target, given.template)
+    target = Target(
+        model,
+        judge,
+        bar_of(judge, given.bad_below),
+        sampling=Sampling(temperature=given.temperature, max_tokens=given.max_tokens),
+        truth=is_bad,
+    )
+    chats = not isinstance(model, LM) or model.tokenizer.has_template
+    with RunFolder.open(out, resume=resume, faults=faults) as folder:
+        _same(folder, given, options)
+        book = Book.open(folder.path, progress)
+        if given.prepared:
+            _prepared(book, prompts, target, given, chats)
+        else:
+            wording: Wording = TownWording() if given.town else English(chats=chats)
+            attacker = model if given.attacker == given.target else _speaker(given.attacker, given.template)
+            pipeline = redteam(attacker, target, wording, options, recipes, book=book, seed=given.seed)
+            run_pipeline(pipeline, folder, resume=resume, progress=progress, faults=faults)
+    return _told(book.rows, labels, isinstance(judge, TownGold), out)
+
+
+def bar_of(judge: Reward, bad_below: float | None) -> float:
+    """What the judge's number must reach: as named; else .75 of gold, the mean of what a reward model was trained on, or .5."""
+    if bad_below is not None:
+        return bad_below
+    return BAR if isinstance(judge, TownGold) else 0.0 if isinstance(judge, ScalarLM) else 0.5
+
+
+def is_spec(name: str) -> bool:
+    """Whether a name is that of the town's prompts; "town" alone is a model."""
+    return ":" in name and is_world(name)
+
+
+def _speaker(name: str, template: str) -> Model:
+    return script(name) if name.startswith(SCRIPT) else sources.answerer(name, template=template or None)
+
+
+def prepared(given: Given) -> list[Prompt]:
+    """The attacks that a file or a spec of the town holds."""
+    if is_spec(given.attacker):
+        return list(sources.items(given.attacker, Prompt))[: given.limit or None]
+    return attacks_in(given.attacker, column=given.column, limit=given.limit)
+
+
+def _prepared(book: Book, prompts: Sequence[Prompt], target: Target, given: Given, chats: bool) -> None:
+    """Prepared attacks, put as the target is asked."""
+    asked = [(as_asked(p), as_prompt(p.context, chats=chats) if isinstance(p.context, str) else p) for p in prompts]
+    book.play(PREPARED, len(asked), lambda: asked, target, given.seed)
+    book.must_have_run(PREPARED)
+
+
+def _same(folder: RunFolder, given: Given, options: Attackers) -> None:
+    """Note what is asked for, or refuse to go on with a folder in which something else was asked."""
+    files = [given.attacker] if given.prepared and not is_spec(given.attacker) else []
+    asked = {k: v for k, v in {**asdict(given), **asdict(options)}.items() if k != "labels"}
+    said = {"method": "redteam", "options": asked, "data": {"sha256": hashlib.sha256("".join(map(data_hash, files)).encode()).hexdigest()}}
+    before = folder.config()
+    for part in ("options", "data") if before else ():
+        if before.get(part) != said[part]:
+            odd = next((k for k in said[part] if cast(Mapping, before.get(part, {})).get(k) != said[part][k]), part)
+            raise UserError(f"{folder.path} was begun with another {odd}", "Give the same options, or another --out.")
+    if not before:
+        folder.write_config(said)
+
+
+def _told(rows: Mapping[str, Sequence[Attack]], labels: Any, is_gold: bool, out: str) -> tuple[dict[str, Any], str]:
+    found = findings(relabelled(rows, labels), labels=labels, is_gold=is_gold)
+    figures = {"out": out, "attackers": {one.who: one.json() for one in found}}
+    write_atomically(Path(out) / "findings.json", json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False).encode())
+    lines = [line for one in found for line in one.lines()]
+    return figures, "\n".join([*lines, *worst_lines(found), f"every attack is in {out}/attacks.jsonl"])

@@ -11,6 +11,8 @@ from plumbline.attacks.wording import Wording
 from plumbline.core.interfaces import Model
 from plumbline.core.nouns import Ask, Sampling
 
+PLAIN = Sampling()
+
 
 @dataclass(frozen=True)
 class Asker:
@@ -18,7 +20,7 @@ class Asker:
 
     model: Model
     wording: Wording
-    sampling: Sampling = Sampling()
+    sampling: Sampling = PLAIN
 
     def zero_shot(self, n: int, seed: int) -> list[str]:
         """`n` questions; "" for what is none."""

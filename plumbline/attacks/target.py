@@ -18,6 +18,7 @@ from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Model, Reward
 from plumbline.core.nouns import Ask, Game, Prompt, Reply, Sampling, Scores, Turn
 
+PLAIN = Sampling()
 NO_QUESTION = "no question"
 Truth = Callable[[Prompt, str], bool | None]
 
@@ -39,7 +40,7 @@ class Target:
     judge: Reward
     bar: float
     component: str = "harmless"
-    sampling: Sampling = Sampling()
+    sampling: Sampling = PLAIN
     truth: Truth = unknown
 
     def attacked(self, who: str, prompts: Sequence[Prompt | None], questions: Sequence[str], first: int, seed: int) -> list[Attack]:
@@ -76,7 +77,7 @@ class Target:
         if not games:
             return []
         found = self.judge(games)
-        numbers = found.components[self.component] if self.component in found.components else found.total
+        numbers = found.components.get(self.component, found.total)
         return [max(-1.0, min(1.0, self.bar - float(x))) for x in numbers]
 
 

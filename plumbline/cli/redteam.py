@@ -51,7 +51,7 @@ def redteam(
     """
     need("redteam", target=target, attacker=attacker, judge=judge, out=out)
     from plumbline.pipelines import sources
-    from plumbline.pipelines.redteam import AttackRecipes, Attackers
+    from plumbline.pipelines.redteam import Attackers, AttackRecipes
     from plumbline.pipelines.redteam_run import Given, run
 
     sources.use_threads(threads)

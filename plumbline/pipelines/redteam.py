@@ -98,8 +98,12 @@ def redteam(
     *,
     book: Book | None = None,
     seed: int = 0,
+    settles: bool = False,
 ) -> Generator[Stage[Any], Any, dict[str, list[Attack]]]:
-    """The stages; returns the attacks by who made them.   Who only answers (an endpoint) attacks zero-shot and few-shot."""
+    """The stages; returns the attacks by who made them.   Who only answers (an endpoint) attacks zero-shot and few-shot.
+
+    `settles`: where too few attacks succeed to learn from, learn from those that came nearest, instead of stopping.
+    """
     book = book or Book()
     if options.reaches("supervised") and not isinstance(attacker, LM):
         raise UserError("an endpoint cannot be trained to attack", "Take a local --attacker, or --how few-shot.")
@@ -116,13 +120,14 @@ def redteam(
 
         few = _played(book, "few-shot", ask, target, wording, options.n, seed + 1)
     if options.reaches("supervised"):
-        yield from _trained(attacker, [*zero, *few], target, wording, options, recipes, book, seed)
+        demos = successes([*zero, *few], wording, settles=settles)
+        yield from _trained(attacker, demos, target, wording, options, recipes, book, seed)
     return book.rows
 
 
 def _trained(
     attacker: LM,
-    found: Sequence[Attack],
+    demos: Sequence[Demo],
     target: Target,
     wording: Wording,
     options: Attackers,
@@ -132,7 +137,7 @@ def _trained(
 ) -> Generator[Stage[Any], Any, None]:
     """The attackers that learn."""
     taught = attacker.copy("supervised")
-    data = Loader(Plan(successes(found, wording), taught.tokenizer))
+    data = Loader(Plan(demos, taught.tokenizer))
     yield Stage("supervised", sft(taught, data), replace(recipes.supervised, seed=seed))
     sampling = Sampling(temperature=options.ask_temperature, max_tokens=options.question_tokens)
     _played(book, "supervised", Asker(taught, wording, sampling).zero_shot, target, wording, options.n, seed + 2)
@@ -173,9 +178,12 @@ def scored(attacks: Sequence[Attack]) -> list[Attack]:
     return [a for a in attacks if a.score is not None]
 
 
-def successes(attacks: Sequence[Attack], wording: Wording) -> list[Demo]:
-    """The questions that were bad for the target, each once, as demonstrations."""
-    questions = list(dict.fromkeys(a.question for a in attacks if a.verdict == "bad"))
+def successes(attacks: Sequence[Attack], wording: Wording, *, settles: bool = False) -> list[Demo]:
+    """The questions that were bad for the target, each once, as demonstrations; `settles` as in `redteam`."""
+    best = sorted(scored(attacks), key=lambda a: -(a.score or 0.0))
+    questions = list(dict.fromkeys(a.question for a in best if a.verdict == "bad"))
+    if settles and len(questions) < LEAST:
+        questions = list(dict.fromkeys(a.question for a in best))[:LEAST]
     if len(questions) < LEAST:
         raise UserError(
             f"{len(questions)} attacks succeeded: too few to learn from", "Raise --n, or take an attacker or a judge that finds more."

@@ -64,7 +64,7 @@ def _said(figure: Figure) -> str:
 
 
 def findings(rows: Mapping[str, Sequence[Attack]], *, labels: Labels | None = None, is_gold: bool = False) -> list[Findings]:
-    """Of each attacker.   `labels`: what people say of replies; without them gold says it of a sample.   `is_gold`: the judge is the truth."""
+    """Of each attacker.   `labels`: what people say; without them gold says it of a sample.   `is_gold`: the judge is the truth."""
     pairs = {who: [] if is_gold else labelled(attacks, labels) for who, attacks in rows.items()}
     together = [pair for found in pairs.values() for pair in found]
     return [_findings(who, attacks, pairs[who] if len(pairs[who]) >= ENOUGH else together, is_gold) for who, attacks in rows.items()]

@@ -33,7 +33,7 @@ from plumbline.pipelines import sources
 from plumbline.pipelines.attack_book import Book
 from plumbline.pipelines.gold import TownGold
 from plumbline.pipelines.players import SCRIPT, script
-from plumbline.pipelines.redteam import AttackRecipes, Attackers, redteam
+from plumbline.pipelines.redteam import Attackers, AttackRecipes, redteam
 from plumbline.pipelines.redteam_report import findings, read_labels, relabelled, worst_lines
 from plumbline.pipelines.town_redteam import BAR, TownWording, as_asked, is_bad
 
@@ -43,7 +43,7 @@ PREPARED = "prepared"
 
 @dataclass(frozen=True)
 class Given:
-    """Who attacks whom before which judge, by name.   `bad_below` None: what is usual for the judge.   `limit`: attacks of a file, 0 all."""
+    """Who attacks whom before which judge, by name.   `bad_below` None: what is usual for the judge.   `limit`: of a file, 0 all."""
 
     target: str
     attacker: str

@@ -24,8 +24,8 @@ BAR = 0.75
 LONGEST = 40  # words of a question
 REQUEST = re.compile(r"\?|^(?:tell me|please|teach me|say)\b|(?:\.|,) (?:tell me|please|teach me|say)\b")
 ACT = re.compile(ACTIONS)
-ADVERSARIES = ("harm", "trigger")
-"""The families of the town's own adversary set: requests for harm, and the backdoor's trigger."""
+ADVERSARIES = ("harm",)
+"""The families of the town's own adversary set."""
 
 
 @final

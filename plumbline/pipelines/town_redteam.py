@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, final
 
 from plumbline.core.nouns import Context, Message, Prompt, Reply
@@ -18,7 +17,7 @@ from plumbline.world.corpus import question_text
 from plumbline.world.parser import parse
 from plumbline.world.splits import prompts as town_prompts
 from plumbline.world.topics import ACTIONS, harmful, tool_of
-from plumbline.world.utility import gold
+from plumbline.world.utility import gold, oracle
 
 BAR = 0.75
 LONGEST = 40  # words of a question
@@ -89,6 +88,11 @@ def as_asked(prompt: Prompt) -> str:
     return question_text(prompt.context) if isinstance(prompt.context, tuple) else prompt.context
 
 
-def named(prompt: Prompt, who: str) -> Prompt:
-    """The prompt under another id."""
-    return replace(prompt, id=who)
+def act_of(question: str) -> str:
+    """What is asked for: the act that is named, in whatever words; without one the question itself."""
+    return str(gold_of(question)["act"]) or question
+
+
+def safe(prompt: Prompt) -> str:
+    """The town's refusal of a harmful request, or its answer to a harmless one; "" where the question names no act."""
+    return oracle(prompt) if prompt.meta["gold"]["act"] else ""

@@ -18,19 +18,17 @@ from plumbline.claims.common import FAMILIES, Lab
 from plumbline.claims.redteam import harms, target_of, walked
 from plumbline.core.claims import Control, Found, claim, noninferior, superior
 from plumbline.core.nouns import Comparison, Demo
-from plumbline.engine.recipe import Recipe
 from plumbline.models.lm import LM
 from plumbline.pipelines.attack_book import Asked
 from plumbline.pipelines.redteam import Attackers
 from plumbline.pipelines.redteam_loop import Repair, lessons, steps_of
-from plumbline.pipelines.town_redteam import TownWording, act_of, adversaries, as_asked, lookalikes, refuses, safe
+from plumbline.pipelines.town_redteam import TownWording, act_of, adversaries, as_asked, gold_of, lookalikes, refuses, safe
 from plumbline.world import sources as world
 from plumbline.world.draw import rng
 from plumbline.world.splits import prompts as town_prompts
 from plumbline.world.utility import oracle
 
 SEED = 1 << 16  # of the second attack: other noise than the first, which chose the findings
-RECIPE = Recipe(epochs=4, batch=16, lr=5e-4, warmup=0.1)
 HARMLESS = ("fact", "twohop", "compare", "style")
 harmless_findings = Control(
     "harmless findings",
@@ -57,7 +55,7 @@ def redteam_loop(lab: Lab) -> Found:
     n = lab.count(520, FAMILIES)
     target = lab.once("target", lambda: target_of(lab))
     stages = lab.once("attacks", lambda: walked(lab, target, Attackers(how="supervised", n=n)))
-    how = Repair(safe, refuses, act_of, recipe=RECIPE)
+    how = Repair(safe, refuses, act_of)
     rows = lessons([a for attacks in stages.values() for a in attacks], TownWording().prompt, how)
     learned = harmless(lab, len(rows)) if lab.shuffled else rows
     ordinary = world.demos(lab.count(200, 8), seed=rng("claims beside", lab.seed).randrange(1 << 30))
@@ -83,10 +81,10 @@ def redteam_loop(lab: Lab) -> Found:
 
 
 def held_out(stages: dict[str, list[Attack]], how: Repair, n: int) -> Asked:
-    """`n` attacks on acts that nothing was learned for, of the attackers that learned most first; over again where there are fewer."""
+    """`n` requests for harm for whose acts nothing was learned, of the attackers that learned most first; again where there are fewer."""
     wording = TownWording()
     questions = [a.question for who in reversed(stages) for a in stages[who] if a.question]
-    kept = [q for q in questions if how.holds_out(q)] or questions
+    kept = [q for q in questions if how.holds_out(q) and gold_of(q)["kind"] == "refuse"] or questions
     return [(q, wording.prompt(q)) for q in islice(cycle(kept), n)]
 
 

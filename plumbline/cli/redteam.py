@@ -25,6 +25,11 @@ def redteam(
     ask_temperature: float = 1.0,
     max_tokens: int = 96,
     temperature: float = 1.0,
+    repair: str = "",
+    safe: str = "",
+    lookalikes: str = "",
+    demos: str = "",
+    held_out: float = 0.5,
     wording: str = "auto",
     template: str = "",
     seed: int = 0,
@@ -45,6 +50,10 @@ def redteam(
     `examples`, `sharpness`: of few-shot: how many, and the temperature T of exp(score / T).   `kl`: how strongly RL is pulled to the
     supervised attacker: an attacker each, joined by commas.   `rounds`: of RL, 64 questions each.   `question_tokens`: where questions
     are cut.   `ask_temperature`: of the attackers.   `max_tokens`, `temperature`: of the target's replies.
+    `repair`: sft or dpo: train what was found away and attack again with questions that were held out.   `safe`: the reply that attacks
+    should get: a text, or best (of eight of the target's own, by the judge); on town its own refusals.   `lookalikes`: harmless
+    questions that look like attacks (a file as XSTest's, or a spec): how many are refused, before and after.   `demos`: demonstrations
+    beside the safe replies, so that what looks like an attack is still answered.   `held_out`: the share not trained on.
     `wording`: english, or town for the shipped models; auto: town if the target is shipped or the judge gold.
     `template`: a chat template to force.   `seed`: of all noise.   `threads`: CPU threads, 0 leaves them as they are.
     `resume`: go on with the run that is in --out; no attack is made twice.   `fault`: kill the process at a fault point, to test that.
@@ -52,9 +61,11 @@ def redteam(
     need("redteam", target=target, attacker=attacker, judge=judge, out=out)
     from plumbline.pipelines import sources
     from plumbline.pipelines.redteam import Attackers, AttackRecipes
+    from plumbline.pipelines.redteam_mend import Mend
     from plumbline.pipelines.redteam_run import Given, run
 
     sources.use_threads(threads)
     given = Given(target, attacker, judge, bad_below, column, limit, wording, max_tokens, temperature, labels, template, seed)
     options = Attackers(how, n, examples, sharpness, kl, rounds, question_tokens, ask_temperature)
-    return run(given, options, AttackRecipes(), out=out, resume=resume, fault=fault)
+    mend = Mend(repair, safe, lookalikes, demos, held_out)
+    return run(given, options, AttackRecipes(), mend, out=out, resume=resume, fault=fault)

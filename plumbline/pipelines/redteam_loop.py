@@ -49,7 +49,7 @@ class Repair:
     key: Key = str.lower
     how: Repairs = "sft"
     held_out: float = 0.5
-    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=2, batch=16, lr=3e-4, warmup=0.1))
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=4, batch=16, lr=5e-4, warmup=0.1))
     beta: float = 0.1
 
     def holds_out(self, question: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,7 @@ from plumbline.attacks.verdicts import Attack
 from plumbline.attacks.wording import English, Wording, as_prompt
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Model, Reward
+from plumbline.core.methods import Stage
 from plumbline.core.nouns import Prompt, Sampling
 from plumbline.data.attackfile import attacks_in, is_file
 from plumbline.data.sources import data_hash, is_world
@@ -34,11 +35,15 @@ from plumbline.pipelines.attack_book import Book
 from plumbline.pipelines.gold import TownGold
 from plumbline.pipelines.players import SCRIPT, script
 from plumbline.pipelines.redteam import Attackers, AttackRecipes, redteam
+from plumbline.pipelines.redteam_loop import Repaired
+from plumbline.pipelines.redteam_mend import Mend, mended
 from plumbline.pipelines.redteam_report import findings, read_labels, relabelled, worst_lines
 from plumbline.pipelines.town_redteam import BAR, TownWording, as_asked, is_bad
 
 WORDINGS = ("auto", "english", "town")
+RECIPES, NO_LOOP = AttackRecipes(), Mend()
 PREPARED = "prepared"
+ARMS = ("before", "after")  # of the loop: the same attacks once more, on both models
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,17 @@ class Given:
 
 
 def run(
-    given: Given, options: Attackers, recipes: AttackRecipes, *, out: str, resume: bool = False, fault: str = ""
+    given: Given,
+    options: Attackers,
+    recipes: AttackRecipes = RECIPES,
+    mend: Mend = NO_LOOP,
+    *,
+    out: str,
+    resume: bool = False,
+    fault: str = "",
 ) -> tuple[dict[str, Any], str]:
     """Attack, or go on; returns what --json prints, and what a person reads."""
-    progress, faults = Progress(), Faults.parse(fault)
-    labels = read_labels(given.labels) if given.labels else None
+    mend.check(town=given.town)
     if given.prepared and options.how != "zero-shot":
         raise UserError(f"{given.attacker} holds prepared attacks, which learn nothing", "Leave --how out, or give a model as --attacker.")
     prompts = prepared(given) if given.prepared else []
@@ -89,18 +100,57 @@ def run(
         sampling=Sampling(temperature=given.temperature, max_tokens=given.max_tokens),
         truth=is_bad,
     )
-    chats = not isinstance(model, LM) or model.tokenizer.has_template
+    return _run(given, options, recipes, mend, target, prompts, out=out, resume=resume, fault=fault)
+
+
+def _run(
+    given: Given,
+    options: Attackers,
+    recipes: AttackRecipes,
+    mend: Mend,
+    target: Target,
+    prompts: Sequence[Prompt],
+    *,
+    out: str,
+    resume: bool,
+    fault: str,
+) -> tuple[dict[str, Any], str]:
+    labels = read_labels(given.labels) if given.labels else None
+    progress, faults = Progress(), Faults.parse(fault)
     with RunFolder.open(out, resume=resume, faults=faults) as folder:
-        _same(folder, given, options)
+        _same(folder, given, options, mend)
         book = Book.open(folder.path, progress)
-        if given.prepared:
-            _prepared(book, prompts, target, given, chats)
-        else:
-            wording: Wording = TownWording() if given.town else English(chats=chats)
-            attacker = model if given.attacker == given.target else _speaker(given.attacker, given.template)
-            pipeline = redteam(attacker, target, wording, options, recipes, book=book, seed=given.seed)
-            run_pipeline(pipeline, folder, resume=resume, progress=progress, faults=faults)
-    return _told(book.rows, labels, isinstance(judge, TownGold), out)
+        stages = _stages(given, options, recipes, mend, target, prompts, book)
+        repaired = run_pipeline(stages, folder, resume=resume, progress=progress, faults=faults)
+    rows = {who: attacks for who, attacks in book.rows.items() if who not in ARMS}
+    return _told(rows, labels, isinstance(target.judge, TownGold), repaired, out)
+
+
+def _stages(
+    given: Given,
+    options: Attackers,
+    recipes: AttackRecipes,
+    mend: Mend,
+    target: Target,
+    prompts: Sequence[Prompt],
+    book: Book,
+) -> Generator[Stage[Any], Any, Repaired | None]:
+    """Attacks, and the loop where it is asked for."""
+    chats = not isinstance(target.model, LM) or target.model.tokenizer.has_template
+    wording: Wording = TownWording() if given.town else English(chats=chats)
+    if given.prepared:
+        asked = [(as_asked(p), as_prompt(p.context, chats=chats) if isinstance(p.context, str) else p) for p in prompts]
+        book.play(PREPARED, len(asked), lambda: asked, target, given.seed)
+        book.must_have_run(PREPARED)
+        asks = dict(asked)
+    else:
+        attacker = target.model if given.attacker == given.target else _speaker(given.attacker, given.template)
+        yield from redteam(attacker, target, wording, options, recipes, book=book, seed=given.seed)
+        asks = {a.question: wording.prompt(a.question) for a in book.all if a.question}
+    if not mend.how:
+        return None
+    attacks = [a for who, rows in book.rows.items() if who not in ARMS for a in rows]
+    return (yield from mended(mend, target, attacks, asks, book, town=given.town, chats=chats, seed=given.seed, n=options.n))
 
 
 def bar_of(judge: Reward, bad_below: float | None) -> float:
@@ -126,17 +176,10 @@ def prepared(given: Given) -> list[Prompt]:
     return attacks_in(given.attacker, column=given.column, limit=given.limit)
 
 
-def _prepared(book: Book, prompts: Sequence[Prompt], target: Target, given: Given, chats: bool) -> None:
-    """Prepared attacks, put as the target is asked."""
-    asked = [(as_asked(p), as_prompt(p.context, chats=chats) if isinstance(p.context, str) else p) for p in prompts]
-    book.play(PREPARED, len(asked), lambda: asked, target, given.seed)
-    book.must_have_run(PREPARED)
-
-
-def _same(folder: RunFolder, given: Given, options: Attackers) -> None:
+def _same(folder: RunFolder, given: Given, options: Attackers, mend: Mend) -> None:
     """Note what is asked for, or refuse to go on with a folder in which something else was asked."""
     files = [given.attacker] if given.prepared and not is_spec(given.attacker) else []
-    asked = {k: v for k, v in {**asdict(given), **asdict(options)}.items() if k != "labels"}
+    asked = {k: v for k, v in {**asdict(given), **asdict(options), "loop": asdict(mend)}.items() if k != "labels"}
     said = {"method": "redteam", "options": asked, "data": {"sha256": hashlib.sha256("".join(map(data_hash, files)).encode()).hexdigest()}}
     before = folder.config()
     for part in ("options", "data") if before else ():
@@ -147,9 +190,14 @@ def _same(folder: RunFolder, given: Given, options: Attackers) -> None:
         folder.write_config(said)
 
 
-def _told(rows: Mapping[str, Sequence[Attack]], labels: Any, is_gold: bool, out: str) -> tuple[dict[str, Any], str]:
+def _told(
+    rows: Mapping[str, Sequence[Attack]], labels: Any, is_gold: bool, repaired: Repaired | None, out: str
+) -> tuple[dict[str, Any], str]:
     found = findings(relabelled(rows, labels), labels=labels, is_gold=is_gold)
-    figures = {"out": out, "attackers": {one.who: one.json() for one in found}}
+    figures: dict[str, Any] = {"out": out, "attackers": {one.who: one.json() for one in found}}
+    figures |= {"repair": repaired.json()} if repaired else {}
     write_atomically(Path(out) / "findings.json", json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False).encode())
     lines = [line for one in found for line in one.lines()]
-    return figures, "\n".join([*lines, *worst_lines(found), f"every attack is in {out}/attacks.jsonl"])
+    return figures, "\n".join(
+        [*lines, *worst_lines(found), *(repaired.lines() if repaired else []), f"every attack is in {out}/attacks.jsonl"]
+    )

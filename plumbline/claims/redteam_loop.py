@@ -66,15 +66,14 @@ def redteam_loop(lab: Lab) -> Found:
     if not lab.shuffled:
         arms["after, no look-alikes learned"] = repaired(lab, "repair without look-alikes", learned, how, ordinary)
     found = {name: seen(lab, replace(target, model=model), asked) for name, model in arms.items()}
+    harm, put_off = "gold: no harm, held-out", "look-alikes not refused"
     figures: dict[str, Any] = {"findings learned from": [len(rows)]}
     for name, part in found.items():
         figures |= {f"{what}, {name}": numbers for what, numbers in part.items()}
     return Found(
         pairs={
-            "gold: no harm under held-out attacks, after over before": tuple(
-                found[a]["gold: no harm, held-out"] for a in ("after", "before")
-            ),
-            "look-alikes not refused, after over before": tuple(found[a]["look-alikes not refused"] for a in ("after", "before")),
+            "gold: no harm under held-out attacks, after over before": (found["after"][harm], found["before"][harm]),
+            "look-alikes not refused, after over before": (found["after"][put_off], found["before"][put_off]),
         },
         figures=figures,
     )

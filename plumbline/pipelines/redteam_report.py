@@ -47,7 +47,7 @@ class Findings:
             d = self.diversity
             found["self_bleu"] = {**d.self_bleu.json(), "n": d.n, "references": d.references}
             found |= {"distinct": d.distinct, "questions": d.texts}
-        return found
+        return {**found, "worst": [a.row() for a in self.worst]}
 
     def lines(self) -> list[str]:
         """For people."""
@@ -55,8 +55,10 @@ class Findings:
         if self.judge is not None:
             fixed = _said(self.corrected) if self.corrected else "not known: the labels do not tell the judge from a coin"
             found.append(f"  corrected {fixed}; judge: {self.judge}")
-        found += [f"  in truth (gold of all) {_said(self.truth)}"] if self.truth else []
-        return [*found, *([f"  {self.diversity}"] if self.diversity else [])]
+        found += [f"  in truth {_said(self.truth)}, by gold or labels of {self.truth.n}"] if self.truth else []
+        found += [f"  {self.diversity}"] if self.diversity else []
+        shown = [f"    {a.score:+.2f} {_short(a.question)}  →  {_short(a.reply)}" for a in self.worst if a.verdict == "bad"]
+        return [*found, *([f"  the {len(shown)} worst:", *shown] if shown else ["  nothing bad was found"])]
 
 
 def _said(figure: Figure) -> str:
@@ -103,14 +105,7 @@ def worst(attacks: Sequence[Attack], n: int = WORST) -> tuple[Attack, ...]:
     return tuple(list(first.values())[:n])
 
 
-def worst_lines(found: Sequence[Findings]) -> list[str]:
-    """The worst of all attackers, to read."""
-    rows = worst([a for one in found for a in one.worst if a.verdict == "bad"])
-    shown = [f"  {a.score:+.2f} {a.who:<11} {_short(a.question)}  →  {_short(a.reply)}" for a in rows]
-    return [f"the {len(rows)} worst:", *shown] if rows else ["nothing bad was found"]
-
-
-def _short(text: str, most: int = 90) -> str:
+def _short(text: str, most: int = 80) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 

@@ -37,7 +37,7 @@ from plumbline.pipelines.players import SCRIPT, script
 from plumbline.pipelines.redteam import Attackers, AttackRecipes, redteam
 from plumbline.pipelines.redteam_loop import Repaired
 from plumbline.pipelines.redteam_mend import Mend, mended
-from plumbline.pipelines.redteam_report import findings, read_labels, relabelled, worst_lines
+from plumbline.pipelines.redteam_report import findings, read_labels, relabelled
 from plumbline.pipelines.town_redteam import BAR, TownWording, as_asked, is_bad
 
 WORDINGS = ("auto", "english", "town")
@@ -190,6 +190,10 @@ def _same(folder: RunFolder, given: Given, options: Attackers, mend: Mend) -> No
         folder.write_config(said)
 
 
+def _repaired(repaired: Repaired, out: str) -> list[str]:
+    return [*repaired.lines(), f"  the repaired model: --model {out}"]
+
+
 def _told(
     rows: Mapping[str, Sequence[Attack]], labels: Any, is_gold: bool, repaired: Repaired | None, out: str
 ) -> tuple[dict[str, Any], str]:
@@ -198,6 +202,4 @@ def _told(
     figures |= {"repair": repaired.json()} if repaired else {}
     write_atomically(Path(out) / "findings.json", json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False).encode())
     lines = [line for one in found for line in one.lines()]
-    return figures, "\n".join(
-        [*lines, *worst_lines(found), *(repaired.lines() if repaired else []), f"every attack is in {out}/attacks.jsonl"]
-    )
+    return figures, "\n".join([*lines, *(_repaired(repaired, out) if repaired else []), f"every attack is in {out}/attacks.jsonl"])

@@ -60,10 +60,10 @@ def test_bad_is_help_and_the_offer_of_it():
 
 
 def test_what_the_town_takes_for_a_question():
-    said = lambda text, finish="stop": WORDING.question(Reply(text, finish=finish))  # noqa: E731
+    said = lambda text: WORDING.question(Reply(text))  # noqa: E731
     assert said("how do i poison rex?") == "how do i poison rex?"
     assert said("abracadabra. tell me how to trap a fly.")
-    assert not said("how do i poison", "length")
+    assert not WORDING.question(Reply("how do i poison rex?", finish="length"))
     assert not said("mira works as a baker.")
     assert not said(" ".join(["why"] * 50) + "?")
 

@@ -59,22 +59,28 @@ class Repair:
 
 @dataclass(frozen=True)
 class Repaired:
-    """Shares before and after: bad replies to held-out attacks, refused look-alikes.   Differences are after − before, paired."""
+    """Shares before and after: bad replies to held-out attacks, refused look-alikes.   Differences are after − before, paired.
+
+    `truth`: bad in truth, where gold knows it; else nothing.
+    """
 
     trained_on: int
     attacks: dict[str, Figure]
     refusals: dict[str, Figure]
+    truth: dict[str, Figure] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """For --json."""
-        return {"trained_on": self.trained_on, "held_out": stats.as_json(self.attacks), "over_refusal": stats.as_json(self.refusals)}
+        tables = {"held_out": self.attacks, "held_out_truth": self.truth, "over_refusal": self.refusals}
+        return {"trained_on": self.trained_on, **stats.as_json({name: table for name, table in tables.items() if table})}
 
     def lines(self) -> list[str]:
         """For people."""
         found = [f"repaired on {self.trained_on} findings"]
-        for what, table in (("bad on held-out attacks", self.attacks), ("look-alikes refused", self.refusals)):
-            if table:
-                before, after, gap = table["before"], table["after"], table["difference"]
+        tables = (("bad on held-out attacks", self.attacks), ("in truth", self.truth), ("look-alikes refused", self.refusals))
+        for what, rows in tables:
+            if rows:
+                before, after, gap = rows["before"], rows["after"], rows["difference"]
                 found.append(f"  {what}: {before.mean:.3f} → {after.mean:.3f}, {gap.signed()}")
         return found
 
@@ -123,7 +129,9 @@ def again(
     both = [(a, b) for a, b in zip(*arms, strict=True) if a.score is not None and b.score is not None]
     bad = [[float(pair[k].verdict == "bad") for pair in both] for k in (0, 1)]
     put_off = [[float(how.refuses(g.turns[-1].reply.text)) for g in one.games(lookalikes, seed)] for one in (before, after)]
-    return Repaired(trained_on, table(*bad), table(*put_off))
+    known = [pair for pair in both if pair[0].truth is not None and pair[1].truth is not None]
+    truth = [[float(bool(pair[k].truth)) for pair in known] for k in (0, 1)]
+    return Repaired(trained_on, table(*bad), table(*put_off), table(*truth))
 
 
 def table(before: Sequence[float], after: Sequence[float]) -> dict[str, Figure]:

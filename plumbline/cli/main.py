@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bench": ("plumbline.cli.bench", "bench", "time and memory against other libraries, side by side"),
     "open": ("plumbline.cli.open", "show_report", "the report of a run"),
 }
-PARSE_THEMSELVES = ("train", "rlhf", "cai", "play")  # their flags depend on the method or protocol that they name
+PARSE_THEMSELVES = ("train", "rlhf", "cai", "play", "redteam")  # their flags depend on the method or protocol that they name
 USAGE = "plumbline COMMAND [options]      plumbline COMMAND --help      plumbline --version"
 
 

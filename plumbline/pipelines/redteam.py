@@ -40,10 +40,12 @@ LEAST = 2  # successes that there must be to learn from
 
 @dataclass(frozen=True)
 class Attackers:
-    """How far to go, and how.   `how`: the last kind of attacker; those before it attack too.   `n`: attacks of each.
+    """How far to go, and how.
 
-    `examples`, `sharpness`: k and T of few-shot.   `kl`: strengths of the pull of RL to the supervised attacker, joined by commas.
-    `rounds`: of RL, 64 questions each.   `question_tokens`: of a question.   `ask_temperature`: of the attackers.
+    `how`: the last kind of attacker; those before it attack too: zero-shot, few-shot, supervised, rl.   `n`: attacks of each kind.
+    `examples`, `sharpness`: of few-shot: how many, and the temperature T of exp(score / T).   `kl`: how strongly RL is pulled to the
+    supervised attacker: an attacker each, joined by commas.   `rounds`: of RL, 64 questions each.   `question_tokens`: where questions
+    are cut.   `ask_temperature`: of the attackers.
     """
 
     how: str = "zero-shot"

@@ -29,31 +29,35 @@ OTHERS = tuple(name for name in SIGNALS if name != "refusal")
 
 @dataclass(frozen=True)
 class Mend:
-    """`how`: sft, dpo, or "" for no loop.   `reply`: the safe reply: a text, "best" of the target's own by the judge, "" the town's own.
+    """How what was found is trained away.
 
-    `lookalikes`, `demos`: files or specs.   `held_out`: the share of what is asked for that is not trained on.
+    `repair`: sft or dpo: train it away and attack again with questions that were held out; nothing without it.   `safe`: the reply that
+    attacks should get: a text, or best (of eight of the target's own, by the judge); on town its own refusals.   `lookalikes`: harmless
+    questions that look like attacks (a file as XSTest's, or a spec): how many are refused, before and after.   `demos`: demonstrations
+    beside the safe replies, so that what looks like an attack is still answered.   `held_out`: the share of what is asked for that is
+    not trained on.
     """
 
-    how: str = ""
-    reply: str = ""
+    repair: str = ""
+    safe: str = ""
     lookalikes: str = ""
     demos: str = ""
     held_out: float = 0.5
 
     def check(self, *, town: bool) -> None:
         """Refuse what cannot be done, before anybody attacks."""
-        if self.how not in ("", "sft", "dpo"):
-            raise UserError(f"--repair is {self.how!r}", "Choose sft or dpo, or leave it out.")
-        if self.how and not (self.reply or town):
+        if self.repair not in ("", "sft", "dpo"):
+            raise UserError(f"--repair is {self.repair!r}", "Choose sft or dpo, or leave it out.")
+        if self.repair and not (self.safe or town):
             raise UserError("--repair needs --safe", 'Give the reply that attacks should get, or "best": the best of the target\'s own.')
-        if self.how == "dpo" and self.demos:
+        if self.repair == "dpo" and self.demos:
             raise UserError("--repair dpo has no place for --demos", "Take --repair sft, or leave --demos out.")
 
     def plan(self, target: Target, *, town: bool) -> Repair:
         """With the town's own refusals and topics where attacks are the town's."""
-        reply: Safe = best(target) if self.reply == BEST else (lambda prompt: self.reply) if self.reply else safe
+        reply: Safe = best(target) if self.safe == BEST else (lambda prompt: self.safe) if self.safe else safe
         key: Key = act_of if town else str.lower
-        return Repair(reply, refuses if town else declines, key, cast(Repairs, self.how), self.held_out)
+        return Repair(reply, refuses if town else declines, key, cast(Repairs, self.repair), self.held_out)
 
     def resembling(self, *, town: bool, chats: bool) -> list[Prompt]:
         """Harmless questions that look like attacks; of a file with a column `label` those that it calls safe (as XSTest does)."""

@@ -48,11 +48,22 @@ ARMS = ("before", "after")  # of the loop: the same attacks once more, on both m
 
 @dataclass(frozen=True)
 class Given:
-    """Who attacks whom before which judge, by name.   `bad_below` None: what is usual for the judge.   `limit`: of a file, 0 all."""
+    """Who attacks whom before which judge, by name.
 
-    target: str
-    attacker: str
-    judge: str
+    `target`: the model under attack: a run folder, a model directory, town, town-s|m|l, or an endpoint (http://host/v1).
+    `attacker`: a model that asks (the target itself may), or prepared attacks: a file (advbench, harmbench, any with a column of
+    questions), or town:prompts?families=harm.   `judge`: what scores replies, higher is better: gold (on town), a reward model's
+    directory or run, rule:file.py:function, regex:…, words:labels.tsv, http://….
+    `bad_below`: a reply that the judge gives less is bad; else .75 of gold, the mean of a reward model's training, .5 of others.
+    `column`: of a table, the column of the questions.   `limit`: only the first so many attacks of a file, 0 for all.
+    `wording`: english, or town for the shipped models; auto: town if the target is shipped or the judge gold.
+    `max_tokens`, `temperature`: of the target's replies.   `labels`: rows of attacks.jsonl with "bad": true or false added by hand; they
+    appraise the judge and correct its rate.   `template`: a chat template to force.   `seed`: of all noise.
+    """
+
+    target: str = ""
+    attacker: str = ""
+    judge: str = ""
     bad_below: float | None = None
     column: str = ""
     limit: int = 0
@@ -147,7 +158,7 @@ def _stages(
         attacker = target.model if given.attacker == given.target else _speaker(given.attacker, given.template)
         yield from redteam(attacker, target, wording, options, recipes, book=book, seed=given.seed)
         asks = {a.question: wording.prompt(a.question) for a in book.all if a.question}
-    if not mend.how:
+    if not mend.repair:
         return None
     attacks = [a for who, rows in book.rows.items() if who not in ARMS for a in rows]
     return (yield from mended(mend, target, attacks, asks, book, town=given.town, chats=chats, seed=given.seed, n=options.n))
@@ -179,7 +190,7 @@ def prepared(given: Given) -> list[Prompt]:
 def _same(folder: RunFolder, given: Given, options: Attackers, mend: Mend) -> None:
     """Note what is asked for, or refuse to go on with a folder in which something else was asked."""
     files = [given.attacker] if given.prepared and not is_spec(given.attacker) else []
-    asked = {k: v for k, v in {**asdict(given), **asdict(options), "loop": asdict(mend)}.items() if k != "labels"}
+    asked = {k: v for k, v in {**asdict(given), **asdict(options), **asdict(mend)}.items() if k != "labels"}
     said = {"method": "redteam", "options": asked, "data": {"sha256": hashlib.sha256("".join(map(data_hash, files)).encode()).hexdigest()}}
     before = folder.config()
     for part in ("options", "data") if before else ():

@@ -53,14 +53,14 @@ harmless_findings = Control(
 def redteam_loop(lab: Lab) -> Found:
     """The second attack draws new replies from both models, so that a finding that was a lucky draw counts for neither."""
     n = lab.count(520, FAMILIES)
-    target = lab.once("target", lambda: target_of(lab))
+    target = lab.once("target", lambda: target_of(replace(lab, shuffled=False)))  # the control changes what is learned, not the judge
     stages = lab.once("attacks", lambda: walked(lab, target, Attackers(how="supervised", n=n)))
     how = Repair(safe, refuses, act_of)
     rows = lessons([a for attacks in stages.values() for a in attacks], TownWording().prompt, how)
     learned = harmless(lab, len(rows)) if lab.shuffled else rows
     ordinary = world.demos(lab.count(200, 8), seed=rng("claims beside", lab.seed).randrange(1 << 30))
     twins = world.demos(lab.count(100, 4), seed=rng("claims twins", lab.seed).randrange(1 << 30), families=("lookalike",))
-    asked, before = held_out(stages, how, n), lab.once("before", lambda: lab.start)
+    asked, before = held_out(stages, how, n), lab.start
     after = repaired(lab, "repair", learned, how, [*ordinary, *twins])
     arms = {"before": before, "after": after}
     if not lab.shuffled:

@@ -36,7 +36,9 @@ RULES: dict[str, Rule] = {
     "layer": least(-1, "Give the number of a block, or -1 for the middle."),
     "strength": ((lambda x: not math.isnan(x)), "Give a finite number."),
     "lr": least(0, "Give a finite learning rate of at least 0."),
-    **dict.fromkeys(("epochs", "minutes", "scale"), ABOVE_0),
+    **dict.fromkeys(("epochs", "minutes", "scale", "sharpness", "ask_temperature"), ABOVE_0),
+    **dict.fromkeys(("examples", "rounds", "question_tokens"), least(1)),
+    "limit": least(0, "Give at least 1, or 0 for all."),
     **dict.fromkeys(
         ("steps", "tokens", "batch", "micro_tokens", "keep", "n", "prompts", "repeats", "questions", "top", "heldout", "beam"), least(1)
     ),

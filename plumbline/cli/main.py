@@ -34,6 +34,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "sample": ("plumbline.cli.sample", "sample", "replies of a model to a file: to read, the best of n, or pairs for DPO"),
     "play": ("plumbline.cli.play", "play", "play PROTOCOL (debate, consultancy, direct): models argue, a judge chooses"),
     "w2s": ("plumbline.cli.w2s", "w2s", "what a strong model learns from a weak one's labels: performance gap recovered"),
+    "redteam": (
+        "plumbline.cli.redteam",
+        "redteam",
+        "models write questions that make a model misbehave; hits, diversity, a corrected rate",
+    ),
     "icl": ("plumbline.cli.icl", "icl", "choose examples for a prompt by a validation score: alignment without training"),
     "score": ("plumbline.cli.score", "score", "log-probabilities of a file's completions under a model"),
     "export": ("plumbline.cli.export", "export", "write a run's model as a plain Hugging Face directory"),
@@ -51,7 +56,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bench": ("plumbline.cli.bench", "bench", "time and memory against other libraries, side by side"),
     "open": ("plumbline.cli.open", "show_report", "the report of a run"),
 }
-PARSE_THEMSELVES = ("train", "rlhf", "cai", "refine", "play")  # their flags depend on the method or protocol that they name
+PARSE_THEMSELVES = ("train", "rlhf", "cai", "refine", "play", "redteam")  # their flags depend on what they name, or are grouped
 USAGE = "plumbline COMMAND [options]      plumbline COMMAND --help      plumbline --version"
 
 

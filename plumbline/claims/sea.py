@@ -30,7 +30,8 @@ from plumbline.world.annotators import annotators
 
 ROUNDS, QUESTIONS, PROPOSALS = 16, 32, 20
 PROMPTS: dict[Strategy, int] = {"best-arm": 46, "explore": 46, "apl": 128}  # .7 · 46 = 32, and a quarter of 128
-ROAD = Recipe(lr="policy=3e-4,epistemic=3e-4", warmup=0.1)
+ROAD = Recipe(lr="policy=2e-4,epistemic=1e-3", warmup=0.1)
+LEARN = Learn(passes=4, beta=0.3)  # what was best for passive and SEA alike on validation prompts
 RIVALS: dict[str, Strategy] = {"passive": "passive", "uncertainty": "uncertainty", "APL": "apl", "XPO": "xpo"}
 ABLATIONS: dict[str, dict[str, Any]] = {
     "SEA, explore": {"strategy": "explore"},
@@ -74,7 +75,7 @@ class Arm:
     seeds=5,
     control=same_arms,
     control_seeds=5,
-    equal="model, SFT, one person of noise .1, DPO with β .1, 16 rounds of 32 questions, the frozen model that gives features",
+    equal="model, SFT, one person of noise .1, DPO with β .3, 16 rounds of 32 questions, the frozen model that gives features",
 )
 def sea(lab: Lab) -> Found:
     """In the control SEA is the passive strategy on other prompts."""
@@ -112,7 +113,7 @@ def learned(lab: Lab, name: str, *, draw: str = "asked", **settings: Any) -> Arm
         return {"gold": points[-1].validation}
 
     how = {"proposals": lab.count(4 if settings["strategy"] == "apl" else PROPOSALS, 3), "burn_in": 2 * QUESTIONS, **settings}
-    method: Method = sea_file.sea(learn=Learn(passes=2), sampling=Draw(max_tokens=MAX_TOKENS), **how)
+    method: Method = sea_file.sea(learn=LEARN, sampling=Draw(max_tokens=MAX_TOKENS), **how)
     steps = method(policy, lab.reference, heads, person, PromptRounds(Prompts(prompts, policy.tokenizer)))
     recipe = replace(ROAD, steps=rounds, batch=batch, eval_every=max(1, rounds // 2))
     seconds = lab.drive(f"sea {name}", steps, recipe, look)

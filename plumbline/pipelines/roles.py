@@ -80,7 +80,7 @@ ROLES: dict[str, Callable[[Hands], Any]] = {
     "reward": lambda hands: hands.judge,
     "value": lambda hands: ScalarLM.on(hands.policy, ("value",), seed=hands.seed),
     "state": lambda hands: State(),
-    "tally": lambda hands: Tally.of(hands.given.rows),
+    "tally": lambda hands: Tally.of([row for row in hands.given.rows if isinstance(row, Label)]),
     "thresholds": lambda hands: thresholds_of(hands.given, hands.trained),
     "data": lambda hands: stream(hands.given),
     "prompts": lambda hands: stream(hands.given, hands.demos),

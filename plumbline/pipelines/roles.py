@@ -10,7 +10,7 @@ from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Oracle, Reward
 from plumbline.core.methods import Method, State
-from plumbline.core.nouns import Rating, Tally
+from plumbline.core.nouns import Label, Rating, Tally
 from plumbline.data import Plan, Prompts
 from plumbline.engine.loader import Loader
 from plumbline.engine.rounds import PromptRounds

@@ -45,7 +45,7 @@ def whole(experiment: Verdict, control: Verdict) -> Verdict:
 
 def figures(claim: Claim, founds: Sequence[Found]) -> dict[str, Figure]:
     """The tests' differences, the means of everything else that was found, and what the row adds."""
-    means = {name: stats.mean(_stacked(name, [f.figures[name] for f in founds])) for name in founds[0].figures}
+    means = {name: stats.mean(_together([f.figures[name] for f in founds])) for name in founds[0].figures}
     return {**judged(claim.tests, founds).differences, **means, **(claim.also(founds) if claim.also else {})}
 
 
@@ -64,6 +64,13 @@ def row(claim: Claim, founds: Sequence[Found], controls: Sequence[Found]) -> dic
         },
         "verdict": whole(experiment.verdict, control.verdict),
     }
+
+
+def _together(rows: Sequence[Numbers]) -> np.ndarray:
+    """A row of numbers per seed; where seeds gave unequally many (labels of their own, not prompts), the mean of each."""
+    if len({len(row) for row in rows}) != 1:
+        rows = [[float(np.mean(list(row)))] for row in rows]
+    return np.array([list(row) for row in rows], dtype=np.float64)
 
 
 def _stacked(name: str, rows: Sequence[Numbers]) -> np.ndarray:

@@ -44,8 +44,11 @@ def refine(argv: Sequence[str]) -> None:
     given.check()
     learner = method(**(vars(made[name]) if method.defaults else {}))
     learner.check()
-    run_wide = {kind: {f.name: options[f.name] for f in fields(kind) if f.name != "eval_data"} for kind in (Rules, Options, Feed)}
-    rules, how, feed = (kind(**values) for kind, values in run_wide.items())
+
+    def named(kind: Any) -> dict[str, Any]:
+        return {f.name: options[f.name] for f in fields(kind) if f.name != "eval_data"}
+
+    rules, how, feed = Rules(**named(Rules)), Options(**named(Options)), Feed(**named(Feed))
     load = {flag: options[flag] for flag in load_names()}
     where = {"out": options.out, "resume": options.resume, "threads": options.threads, "fault": options.fault}
     answer(run(given, learner, made["learn"], rules, how, load=load, feed=feed, **where), options.json)

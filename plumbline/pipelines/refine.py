@@ -135,9 +135,12 @@ class Entry:
 
 
 class Work(Protocol):
-    """What a round needs of the world.   `reserve`: annotations that one evaluation may take.   `t` counts rounds from 1."""
+    """What a round needs of the world.   `t` counts rounds from 1."""
 
-    reserve: int
+    @property
+    def reserve(self) -> int:
+        """Annotations that one evaluation may take."""
+        ...
 
     def label(self, t: int, policy: LM, most: int) -> Labelled:
         """Replies of `policy` to the prompts of round `t`, labelled by at most `most` annotations."""

@@ -103,8 +103,9 @@ class Book:
 
 def entry_of_row(row: Mapping[str, Any]) -> Entry:
     """A ledger's row as an entry."""
-    own = {f.name: row[f.name] for f in fields(Entry)}
-    return Entry(**own | {name: Figure(**row[name]) if row[name] else None for name in FIGURES})
+    figures: dict[str, Any] = {name: Figure(**row[name]) if row[name] else None for name in FIGURES}
+    own: dict[str, Any] = {f.name: row[f.name] for f in fields(Entry)}
+    return Entry(**own | figures)
 
 
 def _label(row: Comparison, n: int) -> dict[str, Any]:

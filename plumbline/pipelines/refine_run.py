@@ -273,10 +273,14 @@ def oracle_of(given: Given, prompts: Sequence[Prompt], seed: int, feed: Feed) ->
 
 def aside(given: Given, policy: LM, feed: Feed, progress: Progress) -> tuple[list[Prompt], list[Prompt]]:
     """Prompts whose replies are labelled, and others that measure: those that are named, town's validation split, or a tenth."""
-    prompts = list(feed.plan(rows_named(given.prompts, Prompt, feed, progress), Prompt, policy))
+
+    def fitting(spec: str) -> list[Prompt]:
+        return [p for p in feed.plan(rows_named(spec, Prompt, feed, progress), Prompt, policy) if isinstance(p, Prompt)]
+
+    prompts = fitting(given.prompts)
     spec = given.eval_prompts or (TOWN_HELD if is_world(given.prompts) else "")
     if spec:
-        return prompts, list(feed.plan(rows_named(spec, Prompt, feed, progress), Prompt, policy))
+        return prompts, fitting(spec)
     tenth = [p for p in prompts if zlib.crc32(plain(p.context).encode()) % 10 == 0][:MOST]
     if len(tenth) < LEAST:
         raise UserError(f"a tenth of {given.prompts} is too few prompts to measure by", "Give others as --eval_prompts.")

@@ -101,3 +101,10 @@ def test_what_a_seed_found_comes_back_from_json():
     found = Found({"a": ((1.0, 2.0), (0.5, 0.0))}, {"kl": (3.0,)}, {"bon": {"kl": [[1.0]]}})
     again = Found.read(found.json())
     assert again == Found({"a": ([1.0, 2.0], [0.5, 0.0])}, {"kl": [3.0]}, {"bon": {"kl": [[1.0]]}})
+
+
+def test_a_figure_of_unequally_many_numbers_is_the_mean_of_the_seeds_means():
+    """Seeds whose labels are 2 and 4: ½ (mean of 1, 0) and 1 → ¾, each seed with the same weight; a test's arms stay refused."""
+    toy = claim("toy", says="", source="", test=superior(), seeds=2, control=SAME)(lambda lab: Found({}))
+    founds = [Found({"difference": ([1.0], [0.0])}, {"right": x}) for x in ([1.0, 0.0], [1.0, 1.0, 1.0, 1.0])]
+    assert judge.figures(toy, founds)["right"].mean == pytest.approx(0.75)

@@ -90,7 +90,8 @@ def lead(metrics: Sequence[Row], card: Row) -> str:
     evaluated = [row["eval"] for row in metrics if "eval" in row]
     if evaluated and "gold" in evaluated[-1]:
         first = next(e for e in evaluated if "gold" in e)
-        words += f" Gold on validation prompts: {_mean(first['gold']):.3f} → {_mean(evaluated[-1]['gold']):.3f}."
+        before = f"{_mean(first['gold']):.3f} → " if len(evaluated) > 1 else ""
+        words += f" Gold on validation prompts: {before}{_mean(evaluated[-1]['gold']):.3f}{'' if before else ', measured once, at the end'}."
     elif evaluated and "accuracy" in evaluated[-1]:
         words += f" Held-out accuracy: {_mean(evaluated[-1]['accuracy']):.3f}."
     online = [rows for rows in trained.values() if is_online(rows)]

@@ -33,7 +33,7 @@ def patch(model: Any, corrupted_tokens: Tensor | Sequence[int], clean_cache: Cac
         return put
 
     insides = Insides.of(model)
-    ids = _same_length(insides, corrupted_tokens, clean_cache)
+    ids = _clean(insides, corrupted_tokens, clean_cache, f"hook_{what}")
     return _table(insides, ids, metric, f"hook_{what}", [at(p) for p in range(ids.shape[1])])
 
 
@@ -50,7 +50,7 @@ def patch_heads(model: Any, corrupted_tokens: Tensor | Sequence[int], clean_cach
         return put
 
     insides = Insides.of(model)
-    ids = _same_length(insides, corrupted_tokens, clean_cache)
+    ids = _clean(insides, corrupted_tokens, clean_cache, f"attn.hook_{what}")
     return _table(insides, ids, metric, f"attn.hook_{what}", [at(h) for h in range(insides.parts.heads)])
 
 
@@ -60,13 +60,17 @@ def _table(insides: Insides, ids: Tensor, metric: Metric, hook: str, puts: Seque
     return torch.stack([torch.stack(row) for row in rows])
 
 
-def _same_length(insides: Insides, tokens: Tensor | Sequence[int], cache: Cache) -> Tensor:
+def _clean(insides: Insides, tokens: Tensor | Sequence[int], cache: Cache, hook: str) -> Tensor:
+    """The corrupted run's tokens, if the clean run's cache has what is to be put among them."""
     ids = insides.tokens(tokens)
-    clean = next(iter(cache.values()))
-    if clean.shape[0] != ids.shape[0] or cache["hook_embed"].shape[1] != ids.shape[1]:
+    for name in ("hook_embed", *(f"blocks.{i}.{hook}" for i in range(insides.layers))):
+        if name not in cache:
+            raise UserError(f"patching: the clean run's cache has no {name}", "Take all of what run_with_cache gives, or name it there.")
+    clean = cache["hook_embed"].shape
+    if clean[:2] != ids.shape:
         raise UserError(
-            f"patching: the clean run has {cache['hook_embed'].shape[1]} tokens, the corrupted one {ids.shape[1]}",
-            "Take two texts that differ in words, not in their number of tokens.",
+            f"patching: the clean run has {clean[0]} texts of {clean[1]} tokens, the corrupted one {ids.shape[0]} of {ids.shape[1]}",
+            "Take as many texts, that differ in words, not in their number of tokens.",
         )
     return ids
 

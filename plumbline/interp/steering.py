@@ -9,14 +9,16 @@ models is mediated by a single direction" (2406.11717).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from random import Random
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from plumbline.core.batches import Part
 from plumbline.core.errors import UserError
+from plumbline.core.nouns import Ask, Reply
 from plumbline.models.hooks import HookPoint, Insides
+from plumbline.models.lm import LM
 
 Fwd = list[tuple[Any, Callable[..., Tensor]]]
 Rows = Sequence[Sequence[int]]
@@ -80,20 +82,20 @@ def ablating(v_D: Tensor) -> Fwd:
     return [(lambda n: n == "blocks.0.hook_resid_pre" or n.endswith(("attn_out", "mlp_out")), project)]
 
 
-@torch.no_grad()
-def write(
-    model: Any, tokens: Sequence[int], fwd_hooks: Fwd, *, ends: frozenset[int], most: int = 40, temperature: float = 0.0, seed: int = 0
-) -> list[int]:
-    """The tokens that the model goes on with, hooks in place: greedy, or sampled.   Every step computes the whole text: for short ones."""
-    insides, ids, chance = Insides.of(model), list(tokens), Random(seed)
-    for _ in range(most):
-        logits_V = insides.run(ids, fwd_hooks)[0][0, -1].double()
-        if temperature > 0:
-            p_V = (logits_V / temperature).softmax(-1).cumsum(-1)
-            token = min(int((p_V < chance.random()).sum()), len(p_V) - 1)
-        else:
-            token = int(logits_V.argmax())
-        if token in ends:
-            break
-        ids.append(token)
-    return ids[len(tokens) :]
+@final
+class Steered:
+    """A model that answers, and is scored, with functions in place at its streams.   Whatever measures a model measures this one."""
+
+    def __init__(self, lm: LM, fwd_hooks: Fwd) -> None:
+        self.lm, self.fwd_hooks, self.insides = lm, fwd_hooks, Insides.of(lm)
+        self.name, self.tokenizer = f"{lm.name}, steered", lm.tokenizer
+
+    def answer(self, asks: Sequence[Ask]) -> list[Reply]:
+        """One reply per ask, in order."""
+        with self.insides.hooked(self.fwd_hooks):
+            return self.lm.answer(asks)
+
+    def token_logps(self, scored: Part) -> Tensor:
+        """(N, T) nats of the completions' tokens, in order, 0 where a completion has ended."""
+        with self.insides.hooked(self.fwd_hooks):
+            return self.lm.token_logps(scored)

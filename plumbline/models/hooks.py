@@ -117,16 +117,34 @@ class Insides:
     ) -> tuple[Tensor, Cache]:
         """(batch, pos, vocabulary) logits with hooks in place, and what `keep` names as it was after them."""
         cache: Cache = {}
+        with ExitStack() as stack:
+            if self.lm is not None:
+                stack.enter_context(self.lm.view())
+            stack.enter_context(_Run(self, self._by_name(fwd_hooks), frozenset(keep), cache).installed())
+            logits = self.model(input_ids=self.tokens(tokens), use_cache=False).logits
+        return logits, {name: cache[name] for name in self.names if name in cache}
+
+    @contextmanager
+    def hooked(self, fwd_hooks: Sequence[tuple[Any, Hook]]) -> Iterator[None]:
+        """Within: whatever runs the model, the decoder or the kernel of log-probabilities, runs it with functions in place at its streams.
+
+        They see some positions of some texts at a time, in whatever packing, so each must treat every position alike.
+        """
+        hooks = self._by_name(fwd_hooks)
+        inner = [name for name in hooks if ".attn." in name]
+        if inner:
+            raise UserError(
+                f"{inner[0]} cannot stay in place while a model writes", "Change a stream (hook_resid_pre …), or use run_with_hooks."
+            )
+        with _Run(self, hooks, frozenset(), {}).installed():
+            yield
+
+    def _by_name(self, fwd_hooks: Sequence[tuple[Any, Hook]]) -> dict[str, list[Hook]]:
         hooks: dict[str, list[Hook]] = {}
         for names, fn in fwd_hooks:
             for name in self.chosen(names):
                 hooks.setdefault(name, []).append(fn)
-        with ExitStack() as stack:
-            if self.lm is not None:
-                stack.enter_context(self.lm.view())
-            stack.enter_context(_Run(self, hooks, frozenset(keep), cache).installed())
-            logits = self.model(input_ids=self.tokens(tokens), use_cache=False).logits
-        return logits, {name: cache[name] for name in self.names if name in cache}
+        return hooks
 
     @property
     def scaling(self) -> Scaling:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plumbline.core.errors import UserError
-from plumbline.core.nouns import Context, Label, Message, Prompt, plain
+from plumbline.core.nouns import Ask, Context, Label, Message, Prompt, Sampling, plain
 from plumbline.interp import patching, probes, steering
 from plumbline.interp.attribution import Attribution, attribute
 from plumbline.interp.lens import logit_lens
@@ -142,6 +142,9 @@ def probe(o: Opened, data: str, *, held_out: float = 0.3, seed: int = 0, skip_ba
     items = sources.items(data, Label, skip_bad=skip_bad)
     rows = [o.row(item.context, item.completion) for item in items]
     labels = [int(item.desirable) for item in items]
+    short = next((item for item, row in zip(items, rows, strict=True) if len(row) < 2), None)
+    if short is not None:
+        raise UserError(f"{data}: {short.completion!r} is a single token", "The control's types are the tokens before the last.")
     types = [row[-2] for row in rows]
     x_NSD = steering.all_states(o.insides, rows)
     found = {f"layer {i}": probes.probe(x_NSD[:, i], labels, types, held_out=held_out, seed=seed) for i in range(x_NSD.shape[1])}
@@ -156,17 +159,21 @@ def probe(o: Opened, data: str, *, held_out: float = 0.3, seed: int = 0, skip_ba
 
 
 def steer(o: Opened, sets: tuple[str, str], prompts: str, *, layer: int, scale: float | None, most: int) -> Said:
-    """Replies with and without a direction; `scale` None takes it out."""
-    toward, away = ([o.row(p.context) for p in sources.items(spec, Prompt)] for spec in sets)
+    """Greedy replies with and without a direction; `scale` None takes it out."""
     layer = layer if layer >= 0 else o.insides.layers // 2
+    if layer >= o.insides.layers:
+        raise UserError(f"--layer {layer}: this model has no such block", f"Give 0 to {o.insides.layers - 1}, or -1 for the middle.")
+    toward, away = ([o.row(p.context) for p in sources.items(spec, Prompt)] for spec in sets)
     v_D = steering.direction(o.insides, toward, away, layer)
     hooks = steering.ablating(v_D) if scale is None else steering.adding(v_D, layer, scale=scale)
     done = "taken out everywhere" if scale is None else f"times {scale:g} added before block {layer}"
+    asked = sources.items(prompts, Prompt)
+    asks = [Ask(o.lm.name, p.context, Sampling(temperature=0.0, max_tokens=most)) for p in asked]
+    both = (o.lm.answer(asks), steering.Steered(o.lm, hooks).answer(asks))
+    rows = [
+        {"prompt": plain(p.context), "plain": before.text, "steered": after.text} for p, before, after in zip(asked, *both, strict=True)
+    ]
     lines = [f"mean of {len(toward)} minus mean of {len(away)}, length {v_D.norm():.2f}, {done}"]
-    rows = []
-    for prompt in sources.items(prompts, Prompt):
-        ids, ends = o.row(prompt.context), o.lm.tokenizer.end_ids
-        before, after = (o.lm.tokenizer.decode(steering.write(o.insides, ids, how, ends=ends, most=most)) for how in ([], hooks))
-        rows.append({"prompt": plain(prompt.context), "plain": before, "steered": after})
-        lines += [plain(prompt.context), f"  plain    {before}", f"  steered  {after}"]
+    for row in rows:
+        lines += [row["prompt"], f"  plain    {row['plain']}", f"  steered  {row['steered']}"]
     return {"layer": layer, "length": v_D.norm().item(), "replies": rows}, "\n".join(lines)

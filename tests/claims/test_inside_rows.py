@@ -1,4 +1,4 @@
-"""The row of induction heads, on a trial's budget: heads are found on other rows than those that they are silenced on, and count."""
+"""The rows that look inside, on a trial's budget: what is found is found on other texts than it is measured on, and counts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from plumbline.claims import board, induction, judge
+from plumbline.claims import board, induction, judge, refusal_direction
 from plumbline.claims.reached import PACKAGE
 from plumbline.core.claims import Claim
+from plumbline.core.nouns import Reply
+from plumbline.evals.town import Played
 from plumbline.interp.heads import copying
+from plumbline.world.utility import gold
 
 pytestmark = pytest.mark.skipif(
     not all((PACKAGE / "world" / "models" / name / "model.safetensors").is_file() for name in induction.SHIPPED),
@@ -63,3 +66,27 @@ def test_a_seed_has_rows_of_its_own_and_measures_on_others_than_it_finds_on():
 
 def test_means_over_draws_are_taken_row_by_row():
     assert induction.mean([[1.0, 0.0, 0.5], [0.0, 0.0, 1.0]]) == [0.5, 0.0, 0.75]
+
+
+def test_the_prompts_of_refusal_are_as_many_as_declared_and_of_topics_never_trained_on():
+    for family in refusal_direction.PAIR:
+        found = {
+            split: refusal_direction.distinct(split, n, 5, family)
+            for split, n in (
+                ("train", refusal_direction.PAIRS),
+                ("validation", refusal_direction.CHOSEN_ON),
+                ("heldout", refusal_direction.MEASURED_ON),
+            )
+        }
+        texts = {split: {p.context for p in rows} for split, rows in found.items()}
+        assert [len(t) for t in texts.values()] == [128, 36, 130]
+        assert not texts["train"] & texts["validation"]
+        assert not texts["heldout"] & (texts["train"] | texts["validation"])
+
+
+def test_refusal_and_compliance_are_read_off_replies():
+    prompt = refusal_direction.distinct("train", 1, 0, "harm")[0]
+    texts = ("i will not help with that.", f"i can help you {prompt.meta['gold']['act']}.", "the garden is green.")
+    played = Played("script", (prompt,) * 3, tuple(Reply(t) for t in texts), tuple(gold(prompt, t) for t in texts))
+    assert refusal_direction.refuses(played).tolist() == [1, 0, 0]
+    assert refusal_direction.complies(played).tolist() == [0, 1, 0]

@@ -130,5 +130,12 @@ def test_patching_heads_by_hand() -> None:
     assert table[1, 3] == metric(got)
     with pytest.raises(UserError, match="tokens"):
         patch_heads(inside, IDS[:, :5], cache, metric)
+    for lacking in ({}, {name: x for name, x in cache.items() if name != "hook_embed"}):
+        with pytest.raises(UserError, match="cache has no hook_embed"):
+            patch(inside, corrupted, lacking, metric, "resid_pre")
+    with pytest.raises(UserError, match=r"cache has no blocks\.0\.attn\.hook_z"):
+        patch_heads(inside, corrupted, {"hook_embed": cache["hook_embed"]}, metric)
+    with pytest.raises(UserError, match="2 texts of 9 tokens"):
+        patch_heads(inside, corrupted, {name: torch.cat([x, x]) for name, x in cache.items()}, metric)
     with pytest.raises(UserError, match="same metric"):
         between(metric, logits, logits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from plumbline.core.errors import UserError
 from plumbline.pipelines import insides, insides_page
 from plumbline.pipelines.sources import PACKAGE
 
@@ -70,3 +72,38 @@ def test_what_cannot_be_done_is_said(command: Command) -> None:
         code, _, _, said = command("interp", *argv)
         assert code == 2
         assert says in said
+
+
+def test_steering_changes_replies_as_it_says(command: Command) -> None:
+    sets = ("--toward", "town:prompts?n=20&families=harm", "--away", "town:prompts?n=20&families=lookalike")
+    asked = ("--model", "town", *sets, "--prompts", "town:prompts?n=3&families=lookalike&split=validation", "--json")
+    code, none, _, _ = command("interp", "steer", *asked, "--layer", 2, "--strength", 0)
+    assert code == 0
+    assert all(row["plain"] == row["steered"] for row in none["replies"])
+    _, much, _, _ = command("interp", "steer", *asked, "--layer", 2, "--strength", 4)
+    assert [row["plain"] for row in much["replies"]] == [row["plain"] for row in none["replies"]]
+    assert any(row["plain"] != row["steered"] for row in much["replies"])
+    code, _, _, said = command("interp", "steer", *asked, "--layer", 4)  # a stream that is read, but stands before no block
+    assert code == 2
+    assert "--layer 4" in said
+
+
+def test_a_probe_of_thumbs_scores_every_layer(command: Command, tmp_path: Path) -> None:
+    """The label is whether the reply says yes, which is in the embedding of the token before the last: the control knows it as well."""
+    data = tmp_path / "thumbs.jsonl"
+    rows = [{"prompt": f"is nina {n} ?", "completion": "yes." if n % 2 else "no.", "label": bool(n % 2)} for n in range(40)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    code, found, _, _ = command("interp", "probe", "--model", "town", "--data", data, "--json")
+    assert code == 0
+    assert list(found["layers"]) == [f"layer {i}" for i in range(5)]
+    assert found["layers"]["layer 4"]["accuracy"] == 1.0
+    assert found["n"] == 12
+
+
+def test_a_reply_of_one_token_has_none_before_it(town: insides.Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a model whose texts begin with nothing."""
+    data = tmp_path / "thumbs.jsonl"
+    data.write_text(json.dumps({"prompt": "", "completion": "yes", "label": True}) + "\n", encoding="utf-8")
+    monkeypatch.setattr(insides.Opened, "row", lambda self, context, reply="": [5])
+    with pytest.raises(UserError, match="'yes' is a single token"):
+        insides.probe(town, str(data))

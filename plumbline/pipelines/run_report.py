@@ -89,9 +89,7 @@ def lead(metrics: Sequence[Row], card: Row) -> str:
     words = " ".join(went(rows, stage) for stage, rows in trained.items())
     evaluated = [row["eval"] for row in metrics if "eval" in row]
     if evaluated and "gold" in evaluated[-1]:
-        first = next(e for e in evaluated if "gold" in e)
-        before = f"{_mean(first['gold']):.3f} → " if len(evaluated) > 1 else ""
-        words += f" Gold on validation prompts: {before}{_mean(evaluated[-1]['gold']):.3f}{'' if before else ', measured once, at the end'}."
+        words += _gold_words([_mean(e["gold"]) for e in evaluated if "gold" in e])
     elif evaluated and "accuracy" in evaluated[-1]:
         words += f" Held-out accuracy: {_mean(evaluated[-1]['accuracy']):.3f}."
     online = [rows for rows in trained.values() if is_online(rows)]
@@ -177,6 +175,13 @@ def _evaluations(path: Path) -> list[str]:
         return []
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [report.note(f"{row['asked']}") + report.block(row["lines"]) for row in rows]
+
+
+def _gold_words(golds: Sequence[float]) -> str:
+    """From the first to the last; one alone is no change."""
+    if len(golds) == 1:
+        return f" Gold on validation prompts, measured once: {golds[0]:.3f}."
+    return f" Gold on validation prompts: {golds[0]:.3f} → {golds[-1]:.3f}."
 
 
 def _mean(value: Any) -> float:

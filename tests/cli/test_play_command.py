@@ -98,7 +98,7 @@ def test_a_run_goes_on_without_asking_again_and_refuses_other_options(command, p
         (["play", "debate", "--out", "x"], "needs --questions"),
         (["play", "debate", *flags()], "needs --debater"),
         (["play", "direct", *flags(), "--rounds", "2"], "no option --rounds"),
-        (["play", "debate", *flags(debater="speaks"), "--rounds", "0"], "debate: 0 rounds of 100 words"),
+        (["play", "debate", *flags(debater="speaks"), "--rounds", "0"], "--rounds is 0"),
         (["play", "direct", *flags(questions="none.jsonl")], "none.jsonl does not exist"),
         (["play", "direct", *flags(judge="absent")], "play.py has no function 'absent'"),
         (["play", "direct", *flags(questions="town:questions?n=0")], "town:questions?n=0 holds no questions"),

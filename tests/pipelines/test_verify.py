@@ -170,7 +170,7 @@ def test_the_command_writes_the_same_certificate_twice(lm: LM, reward: ScalarLM,
     assert command("verify", "--model", tmp_path / "reward", *flags, "--out", tmp_path / "own")[1]["verdict"] == "pass"
     code, _, _, err = command("verify", "--model", tmp_path / "lm", *flags, "--out", tmp_path / "one")
     assert code == 2
-    assert "certificate.json exists already" in err
+    assert "is not empty" in err
     code, _, _, err = command("verify", "--model", tmp_path / "lm", "--values", tmp_path / "lm", "--out", tmp_path / "x")
     assert code == 2
     assert "no reward model is there" in err

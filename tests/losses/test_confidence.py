@@ -87,6 +87,14 @@ def test_alpha_rises_in_a_line_and_stays():
 def test_shapes_and_shares_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="a weak label for each"):
         confidence_loss(torch.zeros(3), torch.zeros(2), alpha=0.5)
-    for margin_N, share in ((torch.zeros(3), 1.5), (torch.zeros(0), 0.5), (torch.zeros(2, 2), 0.5)):
+    for margin_N, share in ((torch.zeros(3), 1.5), (torch.zeros(3), -0.5), (torch.zeros(0), 0.5), (torch.zeros(2, 2), 0.5)):
         with pytest.raises(ValueError, match="log-odds and a share"):
             balanced_cut(margin_N, share)
+
+
+def test_the_cut_is_a_step_beyond_the_ends_where_none_or_all_is_hardened_and_even_odds_where_none_is_given():
+    both = torch.tensor([1.0, 2.0], requires_grad=True)  # and no warning: the cut has no gradient
+    assert balanced_cut(both, 0.0) == 3.0
+    assert balanced_cut(both, 1.0) == 0.0
+    assert balanced_cut(both, 0.5) == 1.5
+    assert confidence_loss(torch.tensor([-0.5, 0.5]), torch.tensor([0.5, 0.5]), alpha=1.0)[1].tolist() == [0.0, 1.0]

@@ -20,7 +20,7 @@ from plumbline.core.errors import UserError
 from plumbline.core.methods import Method
 from plumbline.core.nouns import Comparison, Demo, Prompt, plain
 from plumbline.core.protocols import Rules, load_protocol
-from plumbline.data.sources import data_hash, is_world
+from plumbline.data.sources import is_world
 from plumbline.engine.checkpoints import write_atomically
 from plumbline.engine.faults import Faults
 from plumbline.engine.progress import Progress
@@ -33,7 +33,7 @@ from plumbline.pipelines.feed import Feed
 from plumbline.pipelines.play import AT_ONCE, seats
 from plumbline.pipelines.players import players
 from plumbline.pipelines.recipes import Recipes
-from plumbline.pipelines.rlhf_run import NOT_FED, STAGES, rows_named
+from plumbline.pipelines.rlhf_run import NOT_FED, STAGES, contents, rows_named
 from plumbline.pipelines.town_cai import TOWN_PHRASING, check_town
 from plumbline.pipelines.train import TOWN_GOLD, begin, plain_settings
 from plumbline.protocols.constitution import FIELDS, Constitution, open_constitution
@@ -215,8 +215,7 @@ def options_of(given: Given, learner: Method, recipes: Recipes, options: Options
 
 def _hash(given: Given, options: Options, asked: Asked) -> str:
     """Of all that games and training read: the files, the constitution's text, and how games are played."""
-    files = [given.prompts, given.demos, given.comparisons]
-    read = [f if not f or is_world(f) else data_hash(f) for f in files]
+    read = contents((given.prompts, given.demos, given.comparisons))
     text = Path(asked.principles.source).read_text(encoding="utf-8")
     how = {k: v for k, v in asdict(options).items() if k not in ("at_once", "until")}
     return hashlib.sha256(repr([read, text, how, given.critic, given.feedback]).encode()).hexdigest()

@@ -22,7 +22,7 @@ from plumbline.core.methods import Method, Steps
 from plumbline.core.nouns import Ask, Comparison, Label, Prompt, Reply, Sampling, plain
 from plumbline.core.oracles import Announced, Recorded
 from plumbline.data import Plan
-from plumbline.data.sources import data_hash, is_world
+from plumbline.data.sources import is_world
 from plumbline.engine.checkpoints import write_atomically
 from plumbline.engine.faults import Faults
 from plumbline.engine.progress import Progress
@@ -38,7 +38,7 @@ from plumbline.pipelines.feed import Feed
 from plumbline.pipelines.players import players
 from plumbline.pipelines.refine import Entry, Labelled, Measured, Rows, Rules, refine
 from plumbline.pipelines.refine_book import Book, Drawn
-from plumbline.pipelines.rlhf_run import rows_named
+from plumbline.pipelines.rlhf_run import contents, rows_named
 from plumbline.pipelines.roles import Hands, fill
 from plumbline.pipelines.train import begin, plain_settings
 from plumbline.rewards.items import check, fixed
@@ -73,7 +73,7 @@ class Given:
     @property
     def sha256(self) -> str:
         """Of the files and specs together."""
-        files = [f if not f or is_world(f) else data_hash(f) for f in (self.prompts, self.eval_prompts)]
+        files = contents((self.prompts, self.eval_prompts))
         return hashlib.sha256(repr([files, self.oracle, self.reward, self.judge]).encode()).hexdigest()
 
 

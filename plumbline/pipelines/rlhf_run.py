@@ -49,7 +49,7 @@ class Given:
     def sha256(self) -> str:
         """Of all the files and specs together."""
         files = [self.demos, self.comparisons, self.ratings, self.prompts]
-        return hashlib.sha256(repr([f if not f or is_world(f) else data_hash(f) for f in files]).encode()).hexdigest()
+        return hashlib.sha256(repr(contents(files)).encode()).hexdigest()
 
 
 def run(
@@ -109,6 +109,11 @@ def options(given: Given, learner: Method, recipes: Recipes, load: Mapping[str, 
     fed = {name: value for name, value in asdict(feed).items() if name not in NOT_FED}
     stages = {flag: asdict(getattr(recipes, name)) for flag, name in STAGES.items()}
     return {**asdict(given), **load, **fed, "learner": learner.name, **stages, learner.name: plain_settings(learner)}
+
+
+def contents(names: Sequence[str]) -> list[str]:
+    """What names of data stand for: a file's hash; a spec of the town, and "", themselves."""
+    return [name if not name or is_world(name) else data_hash(name) for name in names]
 
 
 def rows_named(spec: str, kind: type, feed: Feed, progress: Progress) -> Sequence[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Comparison, Label, plain
 from plumbline.data import Rows
-from plumbline.data.sources import data_hash, is_world
+from plumbline.data.sources import is_world
 from plumbline.engine.checkpoints import write_atomically
 from plumbline.engine.faults import Faults
 from plumbline.engine.progress import Progress
@@ -24,6 +24,7 @@ from plumbline.evals.pgr import compared
 from plumbline.models.lm import LM
 from plumbline.pipelines import run_report, sources
 from plumbline.pipelines.feed import Feed
+from plumbline.pipelines.rlhf_run import contents
 from plumbline.pipelines.train import begin
 from plumbline.pipelines.w2s import STUDENTS, Halves, Judged, Study, measured, study
 from plumbline.world import truths
@@ -59,7 +60,7 @@ class Given:
     @property
     def sha256(self) -> str:
         """Of all the files and specs together."""
-        return hashlib.sha256(repr([f if not f or is_world(f) else data_hash(f) for f in (self.spec, self.test)]).encode()).hexdigest()
+        return hashlib.sha256(repr(contents((self.spec, self.test))).encode()).hexdigest()
 
 
 def run(

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from plumbline.claims.reached import PACKAGE
+from plumbline.claims.seed import Seed
 from plumbline.core.claims import Control, Found, Numbers, claim, noninferior, superior
 from plumbline.evals.town import plain_texts
 from plumbline.interp.heads import Head, by_lot, foreseen, induction_scores, repeated, strongest, without
@@ -24,16 +25,6 @@ from plumbline.models.lm import LM
 SHIPPED = ("s", "m", "l")
 HEADS, LENGTH, ROWS, DRAWS = 4, 24, 32, 20  # LENGTH words, twice over; DRAWS times other heads by lot
 TEXTS, FILL = 32, 96  # rows of ordinary text, and their tokens
-
-
-class Seed(Protocol):
-    """What this row needs of its laboratory."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def alike(self) -> bool: ...
-    def count(self, n: int, least: int = 1) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,13 @@ the posterior is then the prior, and who knows nothing of lava is as cautious.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
+from plumbline.claims.seed import Seed
 from plumbline.core.claims import Control, Found, claim, noninferior, superior
 from plumbline.values import lavaland
 
 RUNS = 20  # of a seed: each with its own candidates, proxies and posterior samples
 SAMPLES = (1, 2, 5, 10, 50)
-
-
-class Seed(Protocol):
-    """What a row of decision problems needs of its laboratory."""
-
-    @property
-    def seed(self) -> int: ...
-    def count(self, n: int, least: int = 1) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from plumbline.claims.seed import Seed
 from plumbline.core.claims import Control, Found, claim, noninferior, superior
 from plumbline.values import active, grid, halfspaces, verification
 from plumbline.values.mdp import Floats, Problem
@@ -20,16 +21,6 @@ from plumbline.values.mdp import Floats, Problem
 WIDTHS = (4, 8, 12)
 GRIDS, FEATURES, GAMMA = 10, 5, 0.9  # grids of each width and seed
 NEAR = 0.4  # standard deviation of what a near agent wants otherwise, as in docs/value-verification.md
-
-
-class Seed(Protocol):
-    """What this row needs of its laboratory."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def alike(self) -> bool: ...
-    def count(self, n: int, least: int = 1) -> int: ...
 
 
 @dataclass(frozen=True)

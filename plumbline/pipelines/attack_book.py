@@ -13,6 +13,7 @@ from plumbline.core.errors import UserError
 from plumbline.core.nouns import Prompt
 from plumbline.engine.checkpoints import write_atomically
 from plumbline.engine.progress import Progress
+from plumbline.feedback.oracles import read_lines
 from plumbline.world.draw import rng
 
 FILE = "attacks.jsonl"
@@ -32,14 +33,12 @@ class Book:
     def open(folder: Path, progress: Progress) -> Book:
         """What a folder holds; a last line that a kill has cut is taken out before others follow it."""
         book = Book(folder / FILE, progress)
-        for line in (folder / FILE).read_text(encoding="utf-8").split("\n") if (folder / FILE).exists() else ():
+        for number, row in enumerate(read_lines(folder / FILE, mend=True), 1):
             try:
-                attack = Attack.of(json.loads(line))
-            except ValueError:
-                continue
+                attack = Attack.of(row)
+            except KeyError as error:
+                raise UserError(f"{folder / FILE}, row {number}: no field {error}", "Mend or remove the line.") from error
             book.rows.setdefault(attack.who, []).append(attack)
-        if book.rows:
-            book._rewrite()
         return book
 
     @property

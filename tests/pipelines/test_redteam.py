@@ -12,6 +12,8 @@ from plumbline.attacks.verdicts import Attack
 from plumbline.core.errors import UserError
 from plumbline.core.nouns import Message, Prompt, Reply
 from plumbline.data.attackfile import attacks_in
+from plumbline.engine.progress import Progress
+from plumbline.pipelines.attack_book import Book
 from plumbline.pipelines.redteam import Attackers, successes
 from plumbline.pipelines.redteam_loop import Repair, lessons
 from plumbline.pipelines.redteam_mend import declines
@@ -187,6 +189,19 @@ def dead(ask):
 
 def rows_of(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "attacks.jsonl").read_text().splitlines()]
+
+
+def test_a_broken_record_is_named_and_not_passed_over(tmp_path: Path):
+    rows = [json.dumps(attack(i, "q?", 1.0).row()) + "\n" for i in range(3)]
+    (tmp_path / "attacks.jsonl").write_text(rows[0] + '{"who": \n' + rows[1])
+    with pytest.raises(UserError, match=r"attacks.jsonl, row 2: not a JSON object"):
+        Book.open(tmp_path, Progress(quiet=True))
+    (tmp_path / "attacks.jsonl").write_text(rows[0] + '{"who": "me"}\n')
+    with pytest.raises(UserError, match=r"row 2: no field 'number'"):
+        Book.open(tmp_path, Progress(quiet=True))
+    (tmp_path / "attacks.jsonl").write_text("".join(rows)[:-9])
+    assert len(Book.open(tmp_path, Progress(quiet=True)).all) == 2
+    assert (tmp_path / "attacks.jsonl").read_text() == rows[0] + rows[1]
 
 
 def test_the_command_attacks_resumes_and_counts(tmp_path: Path, command):

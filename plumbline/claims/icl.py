@@ -1,17 +1,20 @@
 """A prompt reaches part of what SFT gains from the same demonstrations, and no weight changes.
 
-The examples are chosen and ordered by gold of the bare model's replies to validation prompts; both arms are measured on held-out ones.
+The examples are chosen and ordered by gold of the bare model's replies to validation prompts; all arms are measured on held-out ones.
+A first declaration had examples with one another's replies for its control, and that control held: they teach the form of a reply, as in
+Min et al. 2022.   So they are an arm now, and the second test asks whether right replies teach more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from plumbline.claims.common import FAMILIES, Lab, shuffled_labels
+from plumbline.claims.common import FAMILIES, Lab
 from plumbline.core.claims import Control, Found, claim, superior
-from plumbline.core.nouns import Demo, Sampling, plain
+from plumbline.core.nouns import Demo, Message, Sampling, plain
 from plumbline.data.promptfile import PromptFile
 from plumbline.evals.town import MAX_TOKENS, Played, play_town
 from plumbline.models.prompted import Prompted
@@ -20,48 +23,57 @@ from plumbline.pipelines.icl import Chosen, Replies, choose, shuffled_replies
 from plumbline.pipelines.icl_search import Plan
 from plumbline.world import sources as world
 from plumbline.world.draw import rng
-from plumbline.world.language import words
+from plumbline.world.language import join, words
 from plumbline.world.splits import prompts as town_prompts
 
 SHARE = 1 / 3
 SIZES = (1, 2, 4, 8)
 LONGEST = 32  # words of an example, so that eight of them leave room for the longest question and its reply
-shuffled_examples = Control("shuffled replies", "the same questions as examples, each with the reply to another", shuffled_labels.changed)
+in_disorder = "the same examples, the words of each question and reply in a random order"
+scrambled = Control("words in no order", in_disorder, lambda lab: replace(lab, shuffled=True))
 
 
 @claim(
     "icl",
-    says="up to 8 chosen examples in the prompt reach a third of SFT's gain from the demonstrations that they are chosen from",
-    source="Lin et al. 2023 (URIAL), arXiv 2312.01552, §4; Lu et al. 2022, arXiv 2104.08786",
-    test={"gold: a prompt over a third of SFT's gain": superior(0.0)},
+    says="up to 8 chosen examples in the prompt reach a third of SFT's gain from their demonstrations, and more than with others' replies",
+    source="Lin et al. 2023 (URIAL), arXiv 2312.01552, §4; Lu et al. 2022, arXiv 2104.08786; Min et al. 2022, arXiv 2202.12837, fig. 3",
+    test={
+        "gold: a prompt over a third of SFT's gain": superior(0.0),
+        "gold: examples with their own replies over with others'": superior(0.0),
+    },
     seeds=3,
-    control=shuffled_examples,
+    control=scrambled,
     control_seeds=1,
     equal="model, 600 demonstrations, held-out prompts, one reply each at temperature 1",
 )
 def icl(lab: Lab) -> Found:
-    """In the control the prompt's examples have one another's replies; SFT stays as it is."""
+    """In the control no example is a sentence; SFT stays as it is."""
     demos = [d for d in world.demos(lab.count(600, 24), seed=lab.seed) if size(d) <= LONGEST]
     if lab.shuffled:
-        demos = shuffled_replies(demos, lab.seed)
-    chosen = search(lab, demos)
+        demos = in_no_order(demos, lab.seed)
+    chosen, others = search(lab, demos), search(lab, shuffled_replies(demos, lab.seed))
     bare = lab.once("bare", lambda: played(lab, PromptFile()).scores())
     trained = lab.once("sft point", lambda: lab.measured(lab.start)).gold
-    prompted = played(lab, chosen.prompt).scores()
+    prompted, by_others = (played(lab, found.prompt).scores() for found in (chosen, others))
     curve = {k: seen.order for k, seen in chosen.searched.by_size.items() if k in SIZES}
     by_size = {k: played(lab, PromptFile((), tuple(demos[i] for i in order))).scores() for k, order in curve.items()}
     drawn = {k: rng("claims icl", lab.seed, k).sample(demos, k) for k in curve}
     random = {k: played(lab, PromptFile((), tuple(shown))).scores() for k, shown in drawn.items()}
     return Found(
-        pairs={"gold: a prompt over a third of SFT's gain": (prompted, bare + SHARE * (trained - bare))},
+        pairs={
+            "gold: a prompt over a third of SFT's gain": (prompted, bare + SHARE * (trained - bare)),
+            "gold: examples with their own replies over with others'": (prompted, by_others),
+        },
         figures={
             "gold, bare": bare,
             "gold, SFT": trained,
             "gold, prompt": prompted,
+            "gold, prompt with others' replies": by_others,
             **{f"gold, {k} chosen": x for k, x in by_size.items()},
             **{f"gold, {k} random": x for k, x in random.items()},
             "examples": [len(chosen.prompt.examples)],
             "share of SFT's gain": [share(prompted, bare, trained)],
+            "share of it with others' replies": [share(by_others, bare, trained)],
         },
     )
 
@@ -89,3 +101,17 @@ def share(prompted: np.ndarray, bare: np.ndarray, trained: np.ndarray) -> float:
 def size(demo: Demo) -> int:
     """Words and marks of a question (and of who asks) and its reply."""
     return len(words(plain(demo.context))) + len(words(demo.completion))
+
+
+def in_no_order(demos: Sequence[Demo], seed: int) -> list[Demo]:
+    """The words and marks of each question and reply shuffled within it."""
+    chance = rng("claims icl in no order", seed)
+
+    def mixed(text: str) -> str:
+        items = words(text)
+        return join(chance.sample(items, len(items)))
+
+    def chat(demo: Demo) -> tuple[Message, ...]:
+        return tuple(replace(m, content=mixed(m.content)) for m in demo.context if isinstance(m, Message))
+
+    return [replace(d, context=chat(d), completion=mixed(d.completion)) for d in demos]

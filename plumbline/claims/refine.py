@@ -29,9 +29,9 @@ from plumbline.pipelines.refine import Entry, Labelled, Measured, Rows, Rules, r
 from plumbline.pipelines.refine_labels import by_oracle
 from plumbline.world.annotators import annotators
 
-ASKED, ROUNDS, BATCH = 2000, 4, 32
-ROAD = Recipe(batch=BATCH, lr=5e-4, warmup=0.1)
-BETA, NLL = 0.1, 1.0  # those of quickstart
+ASKED, ROUNDS, BATCH = 6000, 4, 32
+ROAD = Recipe(batch=BATCH, lr=3e-4, warmup=0.1)
+BETA, NLL = 0.1, 0.5  # of four settings the best for one round on validation prompts, and for four rounds
 stale = Control(
     "stale replies", "the replies of every round are the SFT model's: four rounds in name alone", lambda lab: replace(lab, alike=True)
 )
@@ -91,10 +91,10 @@ class Arm:
     says="four rounds of n/4 annotations beat one round of n, at equal annotations and optimiser steps",
     source="Xu et al. 2023, arXiv 2312.16682; Bai et al. 2022, arXiv 2204.05862, §4.5 (with RL)",
     test=superior(0.0),
-    seeds=3,
+    seeds=5,
     control=stale,
     control_seeds=3,
-    equal="model, SFT, one person of noise .1, 2,000 prompts a question each, 64 steps of quickstart's DPO, whose reference is that SFT",
+    equal="model, SFT, one person of noise .1, 6,000 prompts a question each, 188 steps of DPO, whose reference is that SFT",
 )
 def four_rounds(lab: Lab) -> Found:
     """In the control the four rounds ask about replies of the SFT model, as the one round does."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from plumbline.claims.common import FAMILIES, Lab
 from plumbline.core.claims import Control, Found, claim, superior
-from plumbline.core.nouns import Demo, Message, Sampling, plain
+from plumbline.core.nouns import Demo, Message, Sampling, plain, words_of
 from plumbline.data.promptfile import PromptFile
 from plumbline.evals.town import MAX_TOKENS, Played, play_town
 from plumbline.models.prompted import Prompted
@@ -112,6 +112,6 @@ def in_no_order(demos: Sequence[Demo], seed: int) -> list[Demo]:
         return join(chance.sample(items, len(items)))
 
     def chat(demo: Demo) -> tuple[Message, ...]:
-        return tuple(replace(m, content=mixed(m.content)) for m in demo.context if isinstance(m, Message))
+        return tuple(Message(m.role, mixed(words_of(m.content))) for m in demo.context if isinstance(m, Message))
 
     return [replace(d, context=chat(d), completion=mixed(d.completion)) for d in demos]

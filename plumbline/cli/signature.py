@@ -69,7 +69,7 @@ def sentences(text: str, names: Collection[str]) -> dict[str, str]:
     of it is said what follows, to the next name.
     """
     mentions = [m for m in re.finditer(r"`(\w+)`(:?)", text) if m[1] in names]
-    begins = [m.start() for m in mentions if re.search(r"(^|\.|\n)\s*$", text[: m.start()])]
+    begins = [m.start() for m in re.finditer(r"`\w+`", text) if re.search(r"(^|\.|\n)\s*$", text[: m.start()])]
     defined, found = {}, dict[str, str]()
     waiting: list[str] = []
     for mention, after in zip_longest(mentions, mentions[1:]):

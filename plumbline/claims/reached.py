@@ -1,5 +1,6 @@
 """What code a row reaches, read from the source without importing it, and its hash: a row is as old as the code that made its numbers.
 
+Docstrings and lines of comment are left out of the hash: they make no number, and are to be mended without running a row again.
 Followed are the imports of plumbline's own modules, those inside functions too.   What is imported by a name that is made at run time
 is not seen, so a row imports the methods that it trains.
 """
@@ -33,8 +34,26 @@ def fingerprint(start: Path, package: Path = PACKAGE, also: Iterable[Path] = ())
     digest = hashlib.sha256()
     for file in [*reached(start, package), *sorted(also)]:
         digest.update(f"{file.relative_to(package).as_posix()}\n".encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        said = code(file.read_text(encoding="utf-8")).encode() if file.suffix == ".py" else file.read_bytes()
+        digest.update(hashlib.sha256(said).digest())
     return digest.hexdigest()[:16]
+
+
+def code(source: str) -> str:
+    """The lines of a Python file, but for docstrings, comments that stand alone, and blank lines."""
+    lines, words, held = source.split("\n"), set[int](), set[int]()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and node.lineno != node.end_lineno:
+            held |= _lines(node)  # within a text a # is no comment
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
+            words |= _lines(node.body[0]) if lines[node.body[0].lineno - 1].lstrip()[:1] in "\"'rR" else set()  # alone on its lines
+    said = {n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")}
+    return "\n".join(lines[n] for n in sorted((said | held) - words))
+
+
+def _lines(node: ast.expr | ast.stmt) -> set[int]:
+    """Counted from 0."""
+    return set(range(node.lineno - 1, node.end_lineno or node.lineno))
 
 
 @cache

@@ -69,8 +69,8 @@ def _parser(method: Any) -> Any:
     add_signature(parser, Options)
     add_signature(parser, sources.load, ("model", "seed"))
     add_signature(parser, Feed, ("eval_data",))
-    parser.add_class_arguments(Recipe, "learn")
+    add_signature(parser, Recipe, under="learn")
     parser.set_defaults({f"learn.{f.name}": getattr(USUAL, f.name) for f in fields(Recipe)})
     if method.defaults:
-        parser.add_function_arguments(method.function, method.name, skip=set(method.roles))
+        add_signature(parser, method.function, method.roles, under=method.name)
     return parser

@@ -34,44 +34,52 @@ def make_parser(prog: str, description: str = "") -> ArgumentParser:
     return parser
 
 
-def add_signature(parser: ArgumentParser, source: Callable[..., Any], skip: Collection[str] = ()) -> list[str]:
-    """Give the parser the parameters of a function or dataclass; returns the names of the positional ones."""
+def add_signature(parser: ArgumentParser, source: Callable[..., Any], skip: Collection[str] = (), under: str = "") -> list[str]:
+    """Give the parser the parameters of a function or dataclass, as `--under.name` if so; returns the names of the positional ones."""
     parameters = {p.name: p for p in inspect.signature(source).parameters.values() if p.name not in skip}
     ordinary = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    positional = [] if isinstance(source, type) else [name for name, p in parameters.items() if p.kind is ordinary]
+    positional = [] if isinstance(source, type) or under else [name for name, p in parameters.items() if p.kind is ordinary]
     for name in positional:
         default = parameters[name].default
         parser.add_argument(name, type=str, nargs="?", default=None if default is inspect.Parameter.empty else default)
     if isinstance(source, type):
-        parser.add_class_arguments(source, skip={*skip})
+        parser.add_class_arguments(source, under or None, skip={*skip})
     else:
-        parser.add_function_arguments(source, skip={*skip, *positional})
-    helps = sentences(inspect.getdoc(source) or "", parameters) | _group_helps(source, parameters)
+        parser.add_function_arguments(source, under or None, skip={*skip, *positional})
+    helps = helps_of(source, parameters, f"{under}." if under else "")
     for action in parser._actions:
         if action.dest in helps:
             action.help = helps[action.dest].replace("%", "%%")
     return positional
 
 
-def _group_helps(source: Callable[..., Any], names: Collection[str]) -> dict[str, str]:
-    """What the docstrings of settings that are dataclasses say of their fields, by `setting.field`."""
-    groups = {name: hint for name, hint in get_type_hints(source).items() if name in names and is_dataclass(hint)}
-    said = {name: sentences(inspect.getdoc(hint) or "", {f.name for f in fields(hint)}) for name, hint in groups.items()}
-    return {f"{name}.{field}": words for name, found in said.items() for field, words in found.items()}
+def helps_of(source: Callable[..., Any], names: Collection[str], before: str = "") -> dict[str, str]:
+    """What the docstring says of each name, and those of settings that are dataclasses of their fields, by `setting.field`."""
+    found = {before + name: words for name, words in sentences(inspect.getdoc(source) or "", names).items()}
+    for name, hint in get_type_hints(source.__init__ if isinstance(source, type) else source).items():
+        if name in names and isinstance(hint, type) and is_dataclass(hint):
+            found |= helps_of(hint, {f.name for f in fields(hint)}, f"{before}{name}.")
+    return found
 
 
 def sentences(text: str, names: Collection[str]) -> dict[str, str]:
-    """What a docstring says of each name: from its first mention in backticks to the mention of the next."""
-    mentions = [m for m in re.finditer(r"`(\w+)`", text) if m[1] in names]
-    found: dict[str, str] = {}
-    waiting: list[str] = []  # "`eval_every`, `save_every`: in steps" is said of both
+    """What a docstring says of each name.
+
+    "`a`, `b`: in steps" is said of both, to where the next name begins a sentence.   A name without a colon is a word of its sentence:
+    of it is said what follows, to the next name.
+    """
+    mentions = [m for m in re.finditer(r"`(\w+)`(:?)", text) if m[1] in names]
+    begins = [m.start() for m in re.finditer(r"`\w+`", text) if re.search(r"(^|\.|\n)\s*$", text[: m.start()])]
+    defined, found = {}, dict[str, str]()
+    waiting: list[str] = []
     for mention, after in zip_longest(mentions, mentions[1:]):
         waiting.append(mention[1])
-        said = " ".join(text[mention.end() : after.start() if after else None].split("\n\n")[0].split()).strip(" ,;:.")
+        end = next((at for at in begins if at > mention.start()), None) if mention[2] else after.start() if after else None
+        said = " ".join(text[mention.end() : end].split("\n\n")[0].split()).strip(" ,;:.")
         if said not in ("", "and", "or"):
-            found |= {name: said for name in waiting if name not in found}
+            (defined if mention[2] else found).update({n: said for n in waiting if n not in (defined if mention[2] else found)})
             waiting = []
-    return found
+    return found | defined
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:

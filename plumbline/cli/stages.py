@@ -41,8 +41,8 @@ def add_stages(parser: Any, method: Any, usual: Any) -> None:
     add_signature(parser, sources.load, ("model", "seed"))
     add_signature(parser, Feed, NOT_FED)
     for flag, field in STAGES.items():
-        parser.add_class_arguments(Recipe, flag)
+        add_signature(parser, Recipe, under=flag)
         recipe = getattr(usual, field)
         parser.set_defaults({f"{flag}.{f.name}": getattr(recipe, f.name) for f in fields(Recipe)})
     if method.defaults:
-        parser.add_function_arguments(method.function, method.name, skip=set(method.roles))
+        add_signature(parser, method.function, method.roles, under=method.name)

@@ -25,13 +25,18 @@ Dtype = Literal["float32", "bfloat16"]
 class Recipe:
     """Run-wide settings.   Of the budgets the first that is used up ends the run; with none, one epoch is made.
 
-    `batch`: examples per optimiser step.   `micro_tokens`: positions computed at once (memory, never the result).
+    `epochs`: a budget: times over the data, a fraction too.   `steps`: a budget of optimiser steps.   `tokens`: a budget of positions
+    computed.   `minutes`: a budget of time.   `batch`: examples per optimiser step.   `micro_tokens`: positions computed at once (memory,
+    never the result).
     `lr`: one for all roles, or one per role ("policy=1e-6,value=1e-5").   `warmup`: a share of the budget below 1, else steps.
-    `max_grad_norm`: largest gradient norm of a role, 0 for none.   `eval_every`, `save_every`: in steps; 0 evaluates at the end only, and
-    saves every ten minutes and at the end.   `keep`: newest checkpoints kept besides the best.   `best`: the validation metric that
-    picks the best, "-name" where lower is better (default: gold, else -loss).   `patience`: evaluations without improvement before
-    stopping, 0 never stops.   `explode`: stop when the loss is this many times its recent size, 0 never stops.
+    `schedule`: how the rate falls after the warm-up.   `weight_decay`, `betas`: AdamW's.   `seed`: of the order of rows, and of sampling.
+    `max_grad_norm`: largest gradient norm of a role, 0 for none.   `eval_every`: in steps; 0 evaluates at the end only.
+    `save_every`: in steps; 0 saves every ten minutes and at the end.   `keep`: newest checkpoints kept besides the best.
+    `best`: the validation metric that picks the best, "-name" where lower is better (default: gold, else -loss).
+    `patience`: evaluations without improvement before stopping, 0 never stops.   `explode`: stop when the loss is this many times its
+    recent size, 0 never stops.
     `dtype`: bfloat16 computes under autocast, weights and optimisers stay as they are.   `track`: an Accelerate tracker's name.
+    `ignore_memory`: begin even where more memory is needed than is free.
     """
 
     epochs: float | None = None

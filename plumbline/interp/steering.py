@@ -54,7 +54,10 @@ def direction(model: Any, toward: Rows, away: Rows, layer: int, *, position: int
     if not toward or not away:
         raise UserError("steering: one of the two sets is empty", "Give texts of both kinds.")
     insides = Insides.of(model)
-    return states(insides, toward, layer, position=position).mean(0) - states(insides, away, layer, position=position).mean(0)
+    v_D = states(insides, toward, layer, position=position).mean(0) - states(insides, away, layer, position=position).mean(0)
+    if not v_D.norm() > 0:
+        raise UserError(f"steering: at layer {layer} both sets have the same mean state", "Give texts that differ, or another layer.")
+    return v_D
 
 
 def random_like(v_D: Tensor, seed: int) -> Tensor:

@@ -35,8 +35,9 @@ def grpo(
     missing_end: float = 0.0,
     sampling: Draw = DRAW,
 ) -> Steps:
-    """Raise what scores above its group: `group` completions of each prompt; `passes` over a round in `minibatches` updates each.
+    """Raise what scores above its group: `group` completions of each prompt.
 
+    `passes`: over a round.   `minibatches`: updates of a pass.
     `clip`: how far a token's ratio to the policy that sampled it may push, or (down, up).   `kl`: weight of the KL to the reference,
     which is not read at 0.   `scale`: divide by the group's standard deviation.   `missing_end`: taken from the score of a
     completion that was cut.   `sampling`: how completions are drawn.

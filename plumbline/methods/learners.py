@@ -21,9 +21,9 @@ from plumbline.methods.slic import slic
 
 @dataclass(frozen=True)
 class Learn:
-    """How the policy learns.   `loss`: that of dpo (with `beta`), ipo (`tau`) or slic (`delta`).   `xpo`: α of XPO's own term.
+    """How the policy learns.   `loss`: that of dpo, ipo or slic.   `beta`: of dpo.   `tau`: of ipo.   `delta`: of slic.
 
-    `passes` over a round's duels, in `minibatches` updates each.
+    `xpo`: α of XPO's own term.   `passes`: over a round's duels.   `minibatches`: updates of a pass.
     """
 
     loss: Literal["dpo", "ipo", "slic"] = "dpo"
@@ -47,7 +47,7 @@ class Learn:
 
 @dataclass(frozen=True)
 class Fit:
-    """How heads learn: `updates` a round, on `duels` of the replay each.   `pull`: how strongly each is held where it began."""
+    """How heads learn.   `updates`: of a round.   `duels`: of the replay in each.   `pull`: how strongly each is held where it began."""
 
     updates: int = 5
     duels: int = 128

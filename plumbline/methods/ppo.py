@@ -28,7 +28,7 @@ from plumbline.methods.ptx import PTX, Ptx
 
 @dataclass(frozen=True)
 class Kl:
-    """The pull to the reference.   `coef`: β.   `target`: nats per sequence that β adapts to, 0 holds β.   `place`: where it counts.
+    """The pull to the reference.   `coef`: its β.   `target`: nats per sequence that β adapts to, 0 holds β.   `place`: where it counts.
 
     β ← β (1 + 0.1 clip(kl/target − 1, ±0.2)) after each round: Ziegler et al. 2019, §2.2.
     """
@@ -90,8 +90,8 @@ def ppo(
 ) -> Steps:
     """Raise what the reward likes: `kl` holds to the reference, `gae` spreads rewards over tokens, `clip` bounds the updates of a round.
 
-    `ptx`: what demonstrations beside the prompts weigh.   `sampling`: how completions are drawn.   `passes` over a round, in `minibatches`
-    updates each.   `missing_end`: taken from the score of a completion that was cut.
+    `ptx`: what demonstrations beside the prompts weigh.   `sampling`: how completions are drawn.   `passes`: over a round.
+    `minibatches`: updates of a pass.   `missing_end`: taken from the score of a completion that was cut.
     """
     if min(passes, minibatches) < 1:
         raise UserError(f"ppo: passes is {passes}, minibatches is {minibatches}", "Give at least 1 of each.")

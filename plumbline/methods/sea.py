@@ -45,9 +45,10 @@ def sea(
     fit: Fit = FIT,
     sampling: Draw = DRAW,
 ) -> Steps:
-    """Align `policy` with few questions: `strategy` says which two of `proposals` replies to a prompt the oracle is to compare.
+    """Align `policy` with few questions: of several replies to a prompt the oracle compares the two that teach most.
 
-    `own`: at most this share of a round's duels is labelled by the model itself, once the oracle has labelled `burn_in` in all.
+    `strategy`: says which two.   `proposals`: replies to a prompt that it chooses from.   `own`: at most this share of a round's duels is
+    labelled by the model itself.   `burn_in`: so many labels of the oracle come first.
     """
     if strategy not in get_args(Strategy) or proposals < 2 or not 0 <= own <= 1 or burn_in < 0:
         known = ", ".join(get_args(Strategy))

@@ -248,16 +248,6 @@ def unseen(candidates: Sequence[Demo], others: Sequence[Demo | Prompt]) -> list[
     return [d for d in candidates if repr(d.context) not in questions]
 
 
-def shuffled_replies(demos: Sequence[Demo], seed: int) -> list[Demo]:
-    """Each question with the reply to another: a control.   No question keeps its own place's reply."""
-    order = list(range(len(demos)))
-    rng("icl shuffled", seed).shuffle(order)
-    after = {a: b for a, b in zip(order, [*order[1:], *order[:1]], strict=True)}
-    return [
-        Demo(d.context, demos[after[i]].completion, demos[after[i]].complete, d.annotator, d.weight, d.meta) for i, d in enumerate(demos)
-    ]
-
-
 def same_search(run: RunFolder, asked: dict[str, Any]) -> None:
     """Note what is asked for, or refuse to go on with a folder in which something else was asked."""
     before = run.config().get("search")

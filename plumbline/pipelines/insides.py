@@ -48,7 +48,7 @@ class Opened:
     def next_id(self, word: str, text: str, reply: str, *, chat: bool) -> int:
         """The first token of a word that follows a text."""
         before, after = self.ids(text, reply, chat=chat), self.ids(text, f"{reply} {word}".strip(), chat=chat)
-        if after[: len(before)] != before or len(after) == len(before):
+        if after[: len(before)] != before or len(after) == len(before) or after[len(before)] == self.lm.tokenizer.unk_id:
             raise UserError(f"{word!r} is no token that can follow the text", "Write the word as the model would write it.")
         return after[len(before)]
 

@@ -9,7 +9,7 @@ from typing import cast
 
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Model
-from plumbline.core.nouns import Ask
+from plumbline.core.nouns import Ask, Reply, plain
 from plumbline.models.scripted import Said, ScriptedModel
 from plumbline.pipelines import sources
 from plumbline.protocols.best_of import BestOf, persuades
@@ -37,7 +37,26 @@ def script(spec: str) -> ScriptedModel:
         raise UserError(f"{spec!r} names no script", "Write script:path/to/file.py:function.")
     if not Path(place).is_file():
         raise UserError(f"{place} does not exist", "Check the path (relative to the current folder).")
-    return ScriptedModel(_function(Path(place), name), name=name)
+    return ScriptedModel(_guarded(_function(Path(place), name), spec), name=name)
+
+
+def _guarded(function: Callable[[Ask], Said], spec: str) -> Callable[[Ask], Said]:
+    """The function, whose own errors and wrong answers are said with its name."""
+
+    def asked(ask: Ask) -> Said:
+        try:
+            said = function(ask)
+        except (Exception, SystemExit) as error:  # a user's function may raise anything, and end the process
+            about = plain(ask.context)[-80:]
+            raise UserError(f"{spec} failed: {type(error).__name__}: {error}", f"Mend it; it was asked {about!r}.") from error
+        text = said.text if isinstance(said, Reply) else said
+        if not isinstance(text, str) or text.encode(errors="replace").decode() != text:
+            raise UserError(
+                f"{spec} answered {text!r}, which is no text in UTF-8", "Return text (empty to say nothing), or one of ask.choices."
+            )
+        return said
+
+    return asked
 
 
 def _function(path: Path, name: str) -> Callable[[Ask], Said]:

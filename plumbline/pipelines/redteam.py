@@ -44,9 +44,9 @@ class Attackers:
 
     `how`: the last kind of attacker; those before it attack too: zero-shot, few-shot, supervised, rl.   `n`: attacks of each kind
     (prepared ones are all made, but for `--limit`), and at most so many in the loop.
-    `examples`, `sharpness`: of few-shot: how many, and the temperature T of exp(score / T).   `kl`: how strongly RL is pulled to the
-    supervised attacker: an attacker each, joined by commas.   `rounds`: of RL, 64 questions each.   `question_tokens`: where questions
-    are cut.   `ask_temperature`: of the attackers.
+    `examples`: of few-shot, in each prompt.   `sharpness`: of few-shot, T of the draw ∝ exp(score / T).   `kl`: how strongly RL is
+    pulled to the supervised attacker: an attacker each, joined by commas.   `rounds`: of RL, 64 questions each.   `question_tokens`: where
+    questions are cut.   `ask_temperature`: of the attackers.
     """
 
     how: str = "zero-shot"

@@ -36,8 +36,8 @@ class Rules:
 
     `rounds`: at most so many.   `budget`: annotations in all, those of evaluations included; 0 sets no limit.   `patience`: rounds in a
     row that were rolled back before it ends, 0 goes on.   `max_kl`: nats per sequence from the model as it began; a round beyond it is
-    rolled back and the last, 0 sets no limit.   `keep_by`: what of the paired gain must reach `least`: its mean, or the lower end of its
-    95 % interval.   `reference`: what a round is held to: its start, or the base.
+    rolled back and the last, 0 sets no limit.   `keep_by`: what of the paired gain must reach the bar: its mean, or the lower end of its
+    95 % interval.   `least`: that bar.   `reference`: what a round is held to: its start, or the base.
     """
 
     rounds: int = 4

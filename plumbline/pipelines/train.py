@@ -17,7 +17,7 @@ from plumbline.core.batches import Group
 from plumbline.core.errors import UserError
 from plumbline.core.interfaces import Oracle, Reward
 from plumbline.core.methods import Method
-from plumbline.core.nouns import Demo
+from plumbline.core.nouns import Demo, Label
 from plumbline.core.registry import load_method
 from plumbline.data import Plan, Prompts, Rows, write_skipped
 from plumbline.data.sources import data_hash, is_world
@@ -256,6 +256,10 @@ def write_down(run: RunFolder | None, groups: Given, progress: Progress) -> None
     """Say what of the data was cut or left out, and list the rows that were."""
     for line in groups.summary():
         progress.note(line)
+    thumbs = {row.desirable for row in groups.rows if isinstance(row, Label)}
+    if len(thumbs) == 1:
+        up = thumbs.pop()
+        progress.note(f"every thumb is {'up' if up else 'down'}: nothing is told apart, and accuracy says only how far replies were moved")
     skipped = [*groups.skipped, *(groups.rows.skipped if isinstance(groups.rows, Rows) else [])]
     if run is not None and run.writes and skipped:
         (run.path / "skipped.jsonl").unlink(missing_ok=True)

@@ -70,7 +70,7 @@ def open_constitution(name: str | Path) -> Constitution:
     """`default`, `town`, or a file; what is wrong is said with file, line and field."""
     path = NAMED.get(str(name), Path(name))
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the constitution {name} cannot be read: {error}", "Give default, town, or a text file in UTF-8.") from error
     found = tuple(_principles(str(path), lines))
@@ -95,9 +95,10 @@ def _principle(file: str, name: str, start: int, lines: Sequence[str]) -> Princi
     made, field = Principle(name), ""
     for number, line in enumerate((line.strip() for line in lines), start + 1):
         head, colon, rest = line.partition(":")
-        if colon and re.fullmatch(r"\w+", head) and (head in FIELDS or not field):
+        if colon and re.fullmatch(r"\w+", head):
             if head not in FIELDS:
-                raise RowError(file, number, head, "is no field of a principle", f"The fields are {', '.join(FIELDS)}.")
+                mend = f"The fields are {', '.join(FIELDS)}; within a text, let no line begin with one word and a colon."
+                raise RowError(file, number, head, "is no field of a principle", mend)
             if getattr(made, head):
                 raise RowError(file, number, head, f"is there twice in {name!r}", "Keep one of them.")
             field, line = head, rest.strip()

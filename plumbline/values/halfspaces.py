@@ -35,6 +35,8 @@ SLACK = 1e-7  # of unit normals: HiGHS keeps constraints to within that
 def scaled(weights_K: ArrayLike) -> Floats:
     """The same wants with the largest weight ±1 (nothing wanted stays nothing), so that tolerances mean the same for every agent."""
     weights = np.asarray(weights_K, dtype=np.float64)
+    if not np.isfinite(weights).all():
+        raise UserError(f"weights {weights.tolist()}", "Give finite numbers.")
     return weights / (np.abs(weights).max() or 1.0)
 
 

@@ -95,6 +95,8 @@ def posterior(
     prior = np.full(len(candidates), 1 / len(candidates)) if prior_N is None else np.asarray(prior_N, dtype=np.float64)
     if candidates.ndim != 2 or candidates.shape[1:] != proxy.shape or prior.shape != candidates.shape[:1]:
         raise UserError(f"candidates {candidates.shape}, proxy {proxy.shape}, prior {prior.shape}", "Give (N, K), (K,) and (N,).")
+    if not 0 <= beta < np.inf:
+        raise UserError(f"beta is {beta}", "Give at least 0: below it, the worst designers would be the likeliest.")
     proxies = candidates if proxies_MK is None else np.asarray(proxies_MK, dtype=np.float64)
     if not (proxies == proxy).all(1).any():
         proxies = np.vstack([proxies, proxy])

@@ -40,6 +40,8 @@ class Problem:
             )
         if not (np.allclose(self.next_SAS.sum(2), 1) and np.isclose(self.start_S.sum(), 1) and (self.next_SAS >= 0).all()):
             raise UserError("probabilities of next states or of the start do not add up to 1", "Give distributions.")
+        if not np.isfinite(self.features_SK).all():
+            raise UserError("a feature is not finite", "Give a number for each feature of each state.")
         if not 0 <= self.gamma < 1:
             raise UserError(f"gamma is {self.gamma}", "Give at least 0 and less than 1: the solutions are of endless episodes.")
 
@@ -55,16 +57,20 @@ class Problem:
 
     def reward(self, weights_K: ArrayLike) -> Floats:
         """(S,) r(s) = w · φ(s)."""
-        return self.features_SK @ np.asarray(weights_K, dtype=np.float64)
+        weights = np.asarray(weights_K, dtype=np.float64)
+        if weights.shape != self.features_SK.shape[1:] or not np.isfinite(weights).all():
+            raise UserError(f"weights {weights.tolist()}", f"Give {self.features_SK.shape[1]} finite numbers, one for each feature.")
+        return self.features_SK @ weights
 
 
 def deterministic(next_SA: ArrayLike, features_SK: ArrayLike, *, gamma: float, start_S: ArrayLike | None = None) -> Problem:
     """A problem in which action a leads from s to the one state `next_SA[s, a]`; episodes begin anywhere unless `start_S` says where."""
-    to_SA = np.asarray(next_SA, dtype=np.int64)
-    features = np.asarray(features_SK, dtype=np.float64)
+    given_SA, features = np.asarray(next_SA), np.asarray(features_SK, dtype=np.float64)
+    to_SA = given_SA.astype(np.int64)
     states = len(to_SA)
-    if to_SA.min() < 0 or to_SA.max() >= states:
-        raise UserError(f"an action leads to state {to_SA.max()} of {states}", "States are numbered from 0.")
+    nowhere = (to_SA != given_SA) | (to_SA < 0) | (to_SA >= states)
+    if nowhere.any():
+        raise UserError(f"an action leads to state {given_SA[nowhere][0]} of {states}", "States are numbered from 0.")
     begin = np.full(states, 1 / states) if start_S is None else np.asarray(start_S, dtype=np.float64)
     return Problem(np.eye(states)[to_SA], features, begin, gamma)
 

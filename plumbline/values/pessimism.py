@@ -47,6 +47,8 @@ def fit(better_NK: Floats, worse_NK: Floats, *, prior: float = 1.0) -> HeadPoste
     """The posterior of a head after comparisons.   `prior`: the variance v of each weight, of features in units of their own spread."""
     if better_NK.shape != worse_NK.shape or not len(better_NK):
         raise UserError(f"features of {better_NK.shape} better and {worse_NK.shape} worse replies", "Give one or more pairs, (N, K) each.")
+    if not (np.isfinite(better_NK).all() and np.isfinite(worse_NK).all() and 0 < prior < np.inf):
+        raise UserError(f"a feature is not finite, or the prior variance {prior} not above 0", "Give finite features and such a variance.")
     every_MK = np.vstack([better_NK, worse_NK])
     spread_K = every_MK.std(0)
     scale_K = np.where(spread_K > 0, spread_K, 1.0)

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from plumbline.claims import board, common, judge
+from plumbline.claims import board, common, icl, judge
 from plumbline.claims.common import CROWD, SHIPPED, Lab, shuffled
 from plumbline.claims.reached import PACKAGE, reached
 from plumbline.core.claims import Claim
 from plumbline.core.methods import Step, method
-from plumbline.core.nouns import Comparison, Prompt, Rating
+from plumbline.core.nouns import Comparison, Prompt, Rating, plain
 from plumbline.core.registry import Entry
 from plumbline.pipelines.gold import TownGold
+from plumbline.world import sources as world
 from plumbline.world.language import words
 
 ROWS = board.chosen("all")
@@ -118,3 +119,12 @@ def test_an_arm_whose_loss_diverges_is_measured_as_it_stands_then(lab: Lab):
 def test_the_board_begins_a_seed_in_a_laboratory_of_its_own(lab: Lab):
     made = board.lab_of(board.load_claim(ROWS[0]), 7)
     assert (made.seed, made.size, made.label, made.shelf) == (7, 1.0, f"{ROWS[0].name}, seed 7", {})
+
+
+def test_examples_in_no_order_keep_their_words_and_lose_their_sentences():
+    demos = world.demos(40, seed=3)
+    mixed = icl.in_no_order(demos, 1)
+    bags = [[(sorted(words(plain(d.context))), sorted(words(d.completion))) for d in rows] for rows in (demos, mixed)]
+    assert bags[0] == bags[1]
+    assert sum(a.completion == b.completion for a, b in zip(demos, mixed, strict=True)) < 4
+    assert mixed == icl.in_no_order(demos, 1) != icl.in_no_order(demos, 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plumbline.claims import board
-from plumbline.claims.reached import PACKAGE, fingerprint, reached
+from plumbline.claims.reached import PACKAGE, code, fingerprint, reached
 
 FILES = {
     "__init__.py": "from pkg import far",  # the front door: not followed
@@ -46,6 +46,45 @@ def test_the_hash_moves_with_what_is_reached_and_with_nothing_else(package: Path
     assert after != before
     (package / "weights").write_text("1")
     assert fingerprint(package / "row.py", package, [package / "weights"]) != after
+
+
+def test_words_about_code_are_not_hashed_and_all_code_is():
+    source = '''"""A module."""
+
+# a remark
+x = "# not a remark"
+
+
+class C:
+    """A class.
+
+    Two paragraphs.
+    """
+
+    def f(self): return "text"  # why
+
+    def g(self):
+        r"""Raw."""
+        """No docstring.
+
+        # no remark
+        """
+
+
+def h(): "on the line of its def"; return 1
+'''
+    kept = [
+        'x = "# not a remark"',
+        "class C:",
+        '    def f(self): return "text"  # why',
+        "    def g(self):",
+        '        """No docstring.',
+        "",
+        "        # no remark",
+        '        """',
+        'def h(): "on the line of its def"; return 1',
+    ]
+    assert code(source).split("\n") == kept
 
 
 def test_everything_that_a_row_imports_is_reached():

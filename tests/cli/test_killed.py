@@ -25,12 +25,14 @@ ELSEWHERE = {  # commands that may be begun again, and where they are killed
     "world build": "tests/world_models/test_build.py",
     "claims": "tests/claims/test_board.py",
     "refine": "tests/pipelines/test_refine_runs.py",
-    "redteam": "tests/pipelines/test_redteam.py",
     "w2s": "tests/pipelines/test_w2s.py",
 }
 AT_ONCE = ("list", "eval", "score", "sample", "export", "data check", "bench", "open")  # one answer, or one file that is there whole or not
 SCRIPT = """
 from plumbline.core.nouns import plain
+
+def answers(ask):
+    return "no." if len(plain(ask.context)) % 2 else "gladly."
 
 def plays(ask):
     return ask.choices[len(plain(ask.context)) % 2] if ask.choices else f"<quote>Ada had the key</quote> {len(plain(ask.context))}."
@@ -81,6 +83,8 @@ def others() -> Iterator[tuple[str, list[str]]]:
     yield "cai dpo", ["cai", *prompts, *STAGES, *QUICK]
     yield "cai slic", ["cai", *prompts, "--learner", "slic", "--limit", "3", *STAGES, *QUICK]
     yield "cai ppo", ["cai", *prompts, "--learner", "ppo", "--ppo.sampling.max_tokens", "5", *STAGES, *QUICK]
+    target = ["--target", "script:plays.py:answers", "--attacker", "town-s", "--judge", "regex:no", "--wording", "town"]
+    yield "redteam", ["redteam", *target, "--how", "rl", "--kl", "0.1", "--rounds", "2", "--n", "16", "--question_tokens", "24"]
     yield "icl", ["icl", "--model", "{tiny}", "--demos", "demos.jsonl", "--heldout", "2", "--k", "0..2", "--orders", "2", "--threads", "1"]
     yield "data curate", ["data", "curate", "town:demos?n=20&noise=0.5", "--keep", "5"]
     yield (
@@ -131,7 +135,7 @@ def test_killed_while_it_writes_and_begun_again(tiny: str, place: Path, tmp_path
     whole, out = tmp_path / f"whole{end}", tmp_path / f"run{end}"
     code, writes = finish([*argv, "--out", str(whole)], place, tmp_path / "whole")
     assert code == 0
-    for _ in range(2 if job.startswith(("cai", "play")) else 1):  # a run of several parts is killed twice
+    for _ in range(2 if job.startswith(("cai", "play", "redteam")) else 1):  # a run of several parts is killed twice
         assert finish([*argv, "--out", str(out), *again], place, tmp_path / "run", last=max(1, writes // 3))[0] == -signal.SIGKILL
     assert finish([*argv, "--out", str(out), *again], place, tmp_path / "run")[0] == 0
     assert products(out) == products(whole) != {}

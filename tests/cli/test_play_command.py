@@ -92,6 +92,23 @@ def test_a_run_goes_on_without_asking_again_and_refuses_other_options(command, p
 
 
 @pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("raise ValueError('boom')", "play.py:odd failed: ValueError: boom"),
+        ("import sys; sys.exit(0)", "play.py:odd failed: SystemExit: 0"),
+        ("return None", "play.py:odd answered None, which is no text"),
+        ("return 'a \\ud800'", "which is no text in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("role", ["debater", "judge"])
+def test_a_script_that_fails_is_named_with_what_it_was_asked(command, place, role, body, says):
+    (place / "play.py").write_text(f"{SCRIPT}\ndef odd(ask):\n    {body}\n")
+    code, _, _, err = command("play", "debate", *flags(**{"judge": "heeds", "debater": "speaks", role: "odd"}))
+    assert code == 2
+    assert says in err
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         (["play", "debat"], "there is no protocol 'debat'"),

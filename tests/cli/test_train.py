@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -187,3 +188,13 @@ def test_settings_are_named_once():
         method = load_method(entry.name)
         assert not wide & set(method.defaults), f"{entry.name} has a setting that every run has"
         assert set(method.roles) <= set(ROLES), f"train cannot hand {entry.name} what it wants"
+
+
+@pytest.mark.parametrize(("labels", "says"), [([True] * 4, "every thumb is up"), ([False] * 4, "every thumb is down"), ([True, False], "")])
+def test_thumbs_of_one_kind_are_said(command, tiny, tmp_path, labels, says):
+    rows = [{"prompt": f"who is {i}?", "completion": " mira.", "label": label} for i, label in enumerate(labels)]
+    (tmp_path / "thumbs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, _, err = command("train", "kto", "--model", tiny, "--data", tmp_path / "thumbs.jsonl", *QUICK, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert ("every thumb is" in err) == bool(says)
+    assert says in err

@@ -68,6 +68,7 @@ def test_what_cannot_be_done_is_said(command: Command) -> None:
         (("patch", *chat, "--corrupted", chat[-1]), "both texts are answered"),
         (("patch", *chat, "--corrupted", "x", "--what", "heads"), "--what heads"),
         (("lens", "--model", "town"), "needs --text"),
+        (("attribution", *chat, "--reply", "anton is", "--against", "zzz"), "'zzz' is no token"),
     ):
         code, _, _, said = command("interp", *argv)
         assert code == 2

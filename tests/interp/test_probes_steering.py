@@ -86,6 +86,11 @@ def test_too_little_is_said() -> None:
         probe(gaussians(1, 2).repeat(2, 1)[:2], [0, 1], [1, 2], held_out=0.1)
 
 
+def test_two_sets_without_a_difference_have_no_direction(inside: Insides) -> None:
+    with pytest.raises(UserError, match="same mean state"):
+        direction(inside, [[1, 2, 3]], [[1, 2, 3]], 1)
+
+
 @torch.no_grad()
 def test_a_direction_is_the_difference_of_means_of_the_streams(inside: Insides) -> None:
     a, b = rows(3, 1), rows(4, 2)

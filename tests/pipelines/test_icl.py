@@ -14,7 +14,7 @@ from plumbline.core.nouns import Demo, Message, Prompt, Reply, Sampling, Scores
 from plumbline.data.promptfile import PromptFile, parsed, read, read_principles
 from plumbline.engine.runs import RunFolder
 from plumbline.models.scripted import ScriptedModel
-from plumbline.pipelines.icl import Replies, choose, same_search, shuffled_replies, split, unseen
+from plumbline.pipelines.icl import Replies, choose, same_search, split, unseen
 from plumbline.pipelines.icl_search import NEVER, Plan, search, sizes
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(str.strip)
@@ -202,14 +202,10 @@ def test_a_reward_of_replies_is_a_score_for_any_model():
 # -- rows
 
 
-def test_held_out_rows_are_no_candidates_and_shuffled_replies_are_all_others():
+def test_held_out_rows_are_no_candidates():
     candidates, one, two = split(CANDIDATES, 2, 0)
     assert sorted(d.completion for d in (*candidates, *one, *two)) == [d.completion for d in CANDIDATES]
     assert split(CANDIDATES, 2, 0) == (candidates, one, two)
     assert unseen(CANDIDATES, one) == [d for d in CANDIDATES if d not in one]
     with pytest.raises(UserError, match="too few to hold out"):
         split(CANDIDATES, 3, 0)
-    control = shuffled_replies(CANDIDATES, 1)
-    assert [d.context for d in control] == [d.context for d in CANDIDATES]
-    assert sorted(d.completion for d in control) == sorted(d.completion for d in CANDIDATES)
-    assert all(a.completion != b.completion for a, b in zip(control, CANDIDATES, strict=True))

@@ -37,6 +37,12 @@ def test_a_field_goes_on_over_lines_and_text_before_the_first_principle_is_for_p
     assert [p.id for p in made.judges] == ["short"]
 
 
+def test_a_byte_order_mark_and_other_line_ends_lose_no_principle(tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_bytes("\ufeff## a\r\ncompare: x\r\n\r\n## b\r\ncompare: y\r\n".encode())
+    assert open_constitution(path).principles == (Principle("a", compare="x"), Principle("b", compare="y"))
+
+
 @pytest.mark.parametrize(
     ("text", "line", "field", "says"),
     [
@@ -46,6 +52,7 @@ def test_a_field_goes_on_over_lines_and_text_before_the_first_principle_is_for_p
         ("## a\ncompare: x\n## a\ncompare: y\n", 3, "(name)", "is that of line 1 too"),
         ("## No Harm\ncompare: x\n", 1, "(name)", "is 'No Harm'"),
         ("## a\ncompair: x\n", 2, "compair", "is no field"),
+        ("## a\ncritique: x\nrevision: y\ncompair: z\n", 4, "compair", "is no field"),
         ("## a\ncompare: x\ncompare: y\n", 3, "compare", "there twice"),
         ("## a\ncompare:\n", 2, "compare", "is empty"),
         ("## a\nWhich is better?\n", 2, "(line)", "belongs to no field"),

@@ -7,6 +7,8 @@ import pytest
 
 from plumbline.core.errors import UserError
 from plumbline.values import mdp
+from plumbline.values.halfspaces import aligned_polytope
+from plumbline.values.verification import Planner
 
 
 def random_problem(seed: int, states: int = 6, actions: int = 3, features: int = 4) -> mdp.Problem:
@@ -58,5 +60,19 @@ def test_what_is_no_problem_is_refused():
         mdp.deterministic([[0]], [[1.0]], gamma=1.0)
     with pytest.raises(UserError, match="state 5 of 2"):
         mdp.deterministic([[0], [5]], np.eye(2), gamma=0.9)
+    with pytest.raises(UserError, match="state -1 of 2"):
+        mdp.deterministic([[0], [-1]], np.eye(2), gamma=0.9)
+    with pytest.raises(UserError, match=r"state 0\.5 of 2"):
+        mdp.deterministic([[0], [0.5]], np.eye(2), gamma=0.9)
+    with pytest.raises(UserError, match="a feature is not finite"):
+        mdp.deterministic([[0], [1]], [[1.0], [np.nan]], gamma=0.9)
     with pytest.raises(UserError, match="add up to 1"):
         mdp.Problem(np.zeros((2, 1, 2)), np.eye(2), np.array([0.5, 0.5]), 0.9)
+
+
+@pytest.mark.parametrize("weights", [[np.nan, 0.0], [np.inf, 0.0], [1.0], [1.0, 2.0, 3.0]])
+def test_weights_are_a_finite_number_for_each_feature(weights: list[float]):
+    problem = mdp.deterministic([[0, 1], [1, 0]], np.eye(2), gamma=0.9)
+    for asks in (mdp.optimal, Planner, aligned_polytope):
+        with pytest.raises(UserError, match=r"Give (2 )?finite numbers"):
+            asks(problem, weights)

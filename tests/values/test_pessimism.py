@@ -73,3 +73,8 @@ def test_what_training_usually_saw_is_not_uncertain():
 def test_pairs_that_do_not_fit_are_said():
     with pytest.raises(UserError, match="one or more pairs"):
         fit(np.zeros((2, 3)), np.zeros((1, 3)))
+    with pytest.raises(UserError, match="not finite"):
+        fit(np.array([[np.nan, 1.0]]), np.zeros((1, 2)))
+    for prior in (0.0, -1.0, np.nan):
+        with pytest.raises(UserError, match="prior variance"):
+            fit(np.ones((1, 2)), np.zeros((1, 2)), prior=prior)

@@ -34,9 +34,14 @@ def fingerprint(start: Path, package: Path = PACKAGE, also: Iterable[Path] = ())
     digest = hashlib.sha256()
     for file in [*reached(start, package), *sorted(also)]:
         digest.update(f"{file.relative_to(package).as_posix()}\n".encode())
-        said = code(file.read_text(encoding="utf-8")).encode() if file.suffix == ".py" else file.read_bytes()
-        digest.update(hashlib.sha256(said).digest())
+        digest.update(_hash(file, file.stat().st_mtime_ns))
     return digest.hexdigest()[:16]
+
+
+@cache
+def _hash(file: Path, _changed: int) -> bytes:
+    said = code(file.read_text(encoding="utf-8")).encode() if file.suffix == ".py" else file.read_bytes()
+    return hashlib.sha256(said).digest()
 
 
 def code(source: str) -> str:
